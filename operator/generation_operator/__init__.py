@@ -1,0 +1,1 @@
+"""The Generation Operator: meets the performance targets that a `GenerationService` resource declares."""

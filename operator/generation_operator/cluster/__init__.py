@@ -1,0 +1,1 @@
+"""The write side: one small port to the Kubernetes API and its adapters."""

@@ -1,0 +1,99 @@
+"""What the operator needs from a Kubernetes API: a few verbs on plain manifests.
+
+Every adapter passes `tests/contract/cluster_contract.py`. Kinds are those of `KINDS`; a manifest names its own kind.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+from generation_operator.api import names
+
+Manifest = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """A resource type and where the API server serves it."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    @property
+    def path(self) -> str:
+        """`/api/v1` or `/apis/GROUP/VERSION`."""
+        return f"/{'apis' if '/' in self.api_version else 'api'}/{self.api_version}"
+
+
+GENERATION_SERVICE: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+SERVICE: Final = Kind("v1", "Service", "services")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
+
+KINDS: Final[Mapping[tuple[str, str], Kind]] = {
+    (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA)
+}
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """The kind that a manifest names in `apiVersion` and `kind`."""
+    return KINDS[manifest["apiVersion"], manifest["kind"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scale subresource of a workload."""
+
+    replicas: int  # spec.replicas
+    resource_version: str
+
+
+class ClusterError(Exception):
+    """The API server refused or did not answer; `status` is the HTTP status, 0 when there was no answer."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+
+
+class NotFoundError(ClusterError):
+    """The object, or its whole kind, does not exist (404)."""
+
+
+class ConflictError(ClusterError):
+    """Somebody else owns a field, or changed the object since it was read (409)."""
+
+
+class ClusterApi(Protocol):
+    """The port. All calls may raise `ClusterError`."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest:
+        """Read one object. Raises `NotFoundError`."""
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+        """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` if the kind is absent."""
+
+    async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
+        """Server-side apply; creates the object when absent. Raises `ConflictError` without force."""
+
+    async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:
+        """Server-side apply of `status` on the status subresource. Raises `NotFoundError` when the object is gone."""
+
+    async def get_scale(self, kind: Kind, namespace: str, name: str) -> Scale:
+        """Read the scale subresource."""
+
+    async def scale(self, kind: Kind, namespace: str, name: str, to: int, *, expect: Scale, manager: str) -> Scale:
+        """Write `spec.replicas` through the scale subresource, if the object is still as in `expect`.
+
+        Raises `ConflictError` when it changed meanwhile.
+        """
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
+        """Delete exactly the object with this uid; nothing happens when it is gone already."""
+
+    async def emit_event(self, event: Manifest) -> None:
+        """Create a Kubernetes Event. Best effort: the caller does not depend on it."""

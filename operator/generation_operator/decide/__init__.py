@@ -1,0 +1,1 @@
+"""What to scale to: pure functions of an observation, a state and `now`. No I/O, no clock, no logging."""

@@ -1,0 +1,1 @@
+"""What should exist: pure builders from a parsed spec to plain manifests."""

@@ -1,0 +1,1 @@
+"""The clocked and queued parts of the process: work queue, autoscaler, resync."""

@@ -1,0 +1,1 @@
+"""The read side: the cluster as last seen, and signals from Prometheus."""

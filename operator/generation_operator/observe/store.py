@@ -1,0 +1,56 @@
+"""The cluster as last seen, in one process-local place.
+
+Fed by watch events (`handlers.py`) and pruned by the resync loop; read by reconcile and by the autoscaler, which never
+ask the API server for what is here. It holds plain manifests and what the autoscaler last decided; it does no I/O.
+"""
+
+from dataclasses import dataclass
+
+from generation_operator.api.resource import Key, key_of
+from generation_operator.cluster.ports import GENERATION_SERVICE, Kind, Manifest
+from generation_operator.decide.types import Decision, Observation, State
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """What the autoscaler last saw and decided for one service."""
+
+    observation: Observation
+    decision: Decision
+    state: State
+    write_error: str | None = None  # why the replica count could not be written, None when it could
+
+
+class Store:
+    """Objects by kind and key. Not thread-safe: used from one event loop."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Kind, dict[Key, Manifest]] = {}
+        self._autoscaling: dict[Key, Autoscaling] = {}
+
+    def put(self, kind: Kind, manifest: Manifest) -> None:
+        """Remember an object as just seen."""
+        self._objects.setdefault(kind, {})[key_of(manifest)] = manifest
+
+    def remove(self, kind: Kind, key: Key) -> None:
+        """Forget an object; with a `GenerationService` also what was decided for it."""
+        self._objects.get(kind, {}).pop(key, None)
+        if kind is GENERATION_SERVICE:
+            self._autoscaling.pop(key, None)
+
+    def get(self, kind: Kind, key: Key) -> Manifest | None:
+        """The object as last seen."""
+        return self._objects.get(kind, {}).get(key)
+
+    def keys(self, kind: Kind) -> frozenset[Key]:
+        """Keys of all objects of a kind."""
+        return frozenset(self._objects.get(kind, ()))
+
+    def autoscaling(self, key: Key) -> Autoscaling | None:
+        """What the autoscaler last decided, None before its first tick."""
+        return self._autoscaling.get(key)
+
+    def put_autoscaling(self, key: Key, value: Autoscaling) -> None:
+        """Remember what the autoscaler decided; ignored for a service that is gone."""
+        if self.get(GENERATION_SERVICE, key) is not None:
+            self._autoscaling[key] = value

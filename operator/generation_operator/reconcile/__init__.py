@@ -1,0 +1,1 @@
+"""From one key to a converged resource: parse, children, apply what changed, status."""
