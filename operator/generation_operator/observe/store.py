@@ -6,8 +6,8 @@ ask the API server for what is here. It holds plain manifests and what the autos
 
 from dataclasses import dataclass
 
+from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
-from generation_operator.cluster.ports import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.decide.types import Decision, Observation, State
 
 

@@ -1,0 +1,38 @@
+"""The kinds of object that the operator reads or writes, and where the API server serves them."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from generation_operator.api import names
+
+Manifest = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """A resource type and where the API server serves it."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    @property
+    def path(self) -> str:
+        """`/api/v1` or `/apis/GROUP/VERSION`."""
+        return f"/{'apis' if '/' in self.api_version else 'api'}/{self.api_version}"
+
+
+GENERATION_SERVICE: Final = Kind(names.API_VERSION, names.KIND, names.PLURAL)
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+SERVICE: Final = Kind("v1", "Service", "services")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
+
+KINDS: Final[Mapping[tuple[str, str], Kind]] = {
+    (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA)
+}
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """The kind that a manifest names in `apiVersion` and `kind`."""
+    return KINDS[manifest["apiVersion"], manifest["kind"]]
