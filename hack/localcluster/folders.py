@@ -1,0 +1,54 @@
+"""Where things are kept: built binaries and images in the user's cache, one state folder per cluster."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from localcluster.errors import LocalClusterError
+
+# Unix socket paths end at 108 bytes; the longest one below a cluster folder is kubelet/device-plugins/kubelet.sock.
+_LONGEST_STATE_PATH = 70
+# Measured: binaries 400 MB, Go's build cache 5 GB while building, image layers 600 MB.
+_BUILD_SPACE_GB = 9
+_RUN_SPACE_GB = 2
+_NAME = re.compile(r"^[a-z][a-z0-9-]{0,19}$")
+
+
+def cache() -> Path:
+    """The user's cache folder of this project; created when absent."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = base / "generation-operator"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalClusterError(
+            f"cannot create {path}: {error.strerror}; set XDG_CACHE_HOME to a writable folder"
+        ) from None
+    return path
+
+
+def clusters() -> Path:
+    """The folder that holds one folder per cluster."""
+    return cache() / "clusters"
+
+
+def state(name: str) -> Path:
+    """The state folder of one cluster (it may not exist)."""
+    if not _NAME.match(name):
+        raise LocalClusterError(
+            f"cluster name {name!r} is not usable: use at most 20 of a-z, 0-9 and '-', a letter first"
+        )
+    path = clusters() / name
+    if len(str(path)) > _LONGEST_STATE_PATH:
+        raise LocalClusterError(f"{path} is too long for Unix sockets; set XDG_CACHE_HOME to a shorter folder")
+    return path
+
+
+def require_space(folder: Path, *, building: bool) -> None:
+    """Refuse to start what would fill the disk half way."""
+    needed = _BUILD_SPACE_GB if building else _RUN_SPACE_GB
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < needed:
+        what = "building Kubernetes" if building else "a cluster"
+        raise LocalClusterError(f"{what} needs {needed} GB below {folder}, only {free:.1f} GB are free")
