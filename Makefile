@@ -4,18 +4,70 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CRD := crds/generation.dev_generationservices.yaml
+CHART_CRD := helm/generation-operator/files/crds.yaml
+UV := $(VENV)/uv/bin/uv
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: venv ## A cluster, the operator, a service under load that scales up and down (TRACE=FILE replays a trace)
+	@$(BIN)/python -m demo $(if $(TRACE),--trace $(TRACE)) $(DEMO_ARGS)
+
+test: check prepare ## Everything: lint, types, layers, drift, and all test tiers
+	@echo "==> all test tiers"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint unit ## What to run before every commit: lint, types, layers, drift, unit tests (under a minute)
+
+lint: venv
+	@echo "==> lint, types, layers, drift"
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@test ! -e operator/__init__.py || { echo "operator/__init__.py would shadow the standard library's operator"; exit 1; }
+	@$(BIN)/lint-imports --cache-dir .mypy_cache/importlinter > .mypy_cache/importlinter.log 2>&1 \
+		|| { cat .mypy_cache/importlinter.log; exit 1; }
+	@$(BIN)/python -m generation_operator.api.crd --check $(CRD)
+	@$(BIN)/python -m generation_operator.api.crd --check $(CHART_CRD)
+	@$(BIN)/mypy --no-error-summary
+
+unit: venv
+	@echo "==> unit and contract tests"
+	@$(BIN)/python -m pytest --quiet tests/unit tests/contract
+
+prepare: venv ## Build the local Kubernetes and the images' base once, with progress
+	@$(BIN)/python -m localcluster prepare
+
+bench: venv ## Ratios measured side by side (none yet)
+	@test -n "$$(ls tests/bench/*.py 2>/dev/null)" && $(BIN)/python -m pytest tests/bench || echo "no benchmarks yet"
+
+crds: venv ## Generate the CRD, the chart's copy of it and the plain manifests
+	@$(BIN)/python -m generation_operator.api.crd > $(CRD)
+	@cp $(CRD) $(CHART_CRD)
+	@$(BIN)/python scripts/render_manifests.py
+
+format: venv ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+images: venv ## Build the container images into the running local cluster `dev`
+	@$(BIN)/python -m localcluster load-image
+
+lock: ## Resolve the hashed requirement files anew
+	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv; }
+	@for extra in operator service; do $(MAKE) --no-print-directory lock-one EXTRAS="--extra $$extra" OUT=$$extra; done
+	@$(MAKE) --no-print-directory lock-one EXTRAS="--extra operator --extra service --extra dev" OUT=dev
+
+lock-one:
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(EXTRAS) pyproject.toml --output-file requirements/$(OUT).txt
 
 venv: $(VENV)/.ready ## Create .venv with hashed requirements (all other targets use it)
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml
-	@echo "==> creating $(VENV) (about a minute when nothing is cached)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one with make PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	@echo "==> creating $(VENV) from hashed requirements (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@mkdir -p .mypy_cache && touch $@
 
-.PHONY: help venv
+.PHONY: help demo test check lint unit prepare bench crds format images lock lock-one venv

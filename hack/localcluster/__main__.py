@@ -1,4 +1,4 @@
-"""Command line: `python -m localcluster up|down|status|env|load-image`."""
+"""Command line: `python -m localcluster prepare|up|down|status|env|load-image`."""
 
 import argparse
 import sys
@@ -65,13 +65,18 @@ def _load_image(arguments: argparse.Namespace, console: Console) -> None:
     console.print("images loaded")
 
 
-_COMMANDS = {"up": _up, "down": _down, "status": _status, "env": _env, "load-image": _load_image}
+def _prepare(_: argparse.Namespace, console: Console) -> None:
+    cluster.prepare(console)
+
+
+_COMMANDS = {"prepare": _prepare, "up": _up, "down": _down, "status": _status, "env": _env, "load-image": _load_image}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m localcluster", description=_DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in {
+        "prepare": "build and fetch everything that `up` needs, without starting anything",
         "up": "start a cluster (about 10 s when everything is built)",
         "down": "end a cluster and remove everything of it",
         "status": "show clusters and components",
@@ -79,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
         "load-image": "build the project's images and load them into the node",
     }.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--name", default="dev", help="name of the cluster (default: dev)")
+        if name != "prepare":
+            command.add_argument("--name", default="dev", help="name of the cluster (default: dev)")
         if name == "up":
             command.add_argument(
                 "--shape", choices=[str(shape) for shape in Shape], help="instead of the best possible"

@@ -124,7 +124,7 @@ def ensure(console: Console) -> Binaries:
     target = folder()
     if target.exists():
         return Binaries(target)
-    folders.require_space(folders.cache(), building=True)
+    folders.require_space(folders.cache(), folders.BUILD_SPACE_GB)
     with _lock(target.with_suffix(".lock"), console):
         if not target.exists():
             _build(target, console)

@@ -87,7 +87,7 @@ def up(
     if chosen is Shape.KIND:
         return Cluster(kind.up(name, state, console))
     binaries = _prepare(chosen, console)
-    folders.require_space(folders.cache(), building=False)
+    folders.require_space(folders.cache(), folders.RUN_SPACE_GB)
     plan = _plan(name, chosen, state, binaries, hpa or HpaTiming())
     try:
         return _start(plan, binaries, console)
@@ -142,6 +142,14 @@ def keep_logs(plan: Plan, target: Path) -> Path:
     if plan.logs.exists():
         shutil.copytree(plan.logs, target)
     return target
+
+
+def prepare(console: Console) -> Shape:
+    """Build and fetch what `up` needs for the best shape here, and say which that is."""
+    shape = _best_shape(console)
+    if shape is not Shape.KIND:
+        _prepare(shape, console)
+    return shape
 
 
 def _best_shape(console: Console) -> Shape:

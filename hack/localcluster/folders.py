@@ -10,8 +10,8 @@ from localcluster.errors import LocalClusterError
 # Unix socket paths end at 108 bytes; the longest one below a cluster folder is kubelet/device-plugins/kubelet.sock.
 _LONGEST_STATE_PATH = 70
 # Measured: binaries 400 MB, Go's build cache 5 GB while building, image layers 600 MB.
-_BUILD_SPACE_GB = 9
-_RUN_SPACE_GB = 2
+BUILD_SPACE_GB = 9
+RUN_SPACE_GB = 2
 _NAME = re.compile(r"^[a-z][a-z0-9-]{0,19}$")
 
 
@@ -45,10 +45,10 @@ def state(name: str) -> Path:
     return path
 
 
-def require_space(folder: Path, *, building: bool) -> None:
+def require_space(folder: Path, needed_gb: float) -> None:
     """Refuse to start what would fill the disk half way."""
-    needed = _BUILD_SPACE_GB if building else _RUN_SPACE_GB
     free = shutil.disk_usage(folder).free / 1e9
-    if free < needed:
-        what = "building Kubernetes" if building else "a cluster"
-        raise LocalClusterError(f"{what} needs {needed} GB below {folder}, only {free:.1f} GB are free")
+    if free < needed_gb:
+        raise LocalClusterError(
+            f"{needed_gb:g} GB are needed below {folder}, {free:.1f} GB are free: make room or set XDG_CACHE_HOME"
+        )

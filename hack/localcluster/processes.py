@@ -1,0 +1,157 @@
+"""Stand-ins for pods where no container can run: one host process for each fake pod of the generation service.
+
+KWOK only says that a pod runs. For the demo without root a real process of the same program has to answer, so this
+watches the fake pods, starts and ends one `python -m generation_service` for each, tells Prometheus where they are, and
+spreads incoming connections over those that are ready. Everything listens on loopback.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from localcluster.cluster import Cluster
+
+_SELECTOR: Final = "app.kubernetes.io/name=generation-service"
+_POLL_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 40.0
+_CHUNK: Final = 65536
+
+
+@dataclass(slots=True)
+class _Process:
+    pod: str
+    port: int
+    process: asyncio.subprocess.Process
+    ready: bool = False
+
+
+class ProcessPods:
+    """All stand-ins of one cluster, and the balancer in front of them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._processes: dict[str, _Process] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._turn: Iterator[int] = itertools.count()
+        self.url = ""
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["ProcessPods"]:
+        """Follow the cluster's pods until the block ends; then end all processes."""
+        balancer = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{balancer.sockets[0].getsockname()[1]}"
+        follower = asyncio.create_task(self._follow())
+        try:
+            yield self
+        finally:
+            follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await follower
+            balancer.close()
+            await asyncio.gather(*(self._end(process) for process in self._processes.values()), *self._endings)
+
+    async def _follow(self) -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
+            while True:
+                await self._converge(await self._pods())
+                for process in self._processes.values():
+                    await self._probe(session, process)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _pods(self) -> dict[str, dict[str, Any]]:
+        """Fake pods that should run, by namespace and name."""
+        text = await asyncio.to_thread(
+            self._cluster.kubectl, "get", "pods", "--all-namespaces", f"--selector={_SELECTOR}", "--output=json"
+        )
+        return {
+            f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod
+            for pod in json.loads(text)["items"]
+            if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+        }
+
+    async def _converge(self, pods: dict[str, dict[str, Any]]) -> None:
+        for name in pods.keys() - self._processes.keys():
+            self._processes[name] = await self._start(name, pods[name])
+        for name in self._processes.keys() - pods.keys():
+            ending = asyncio.create_task(self._end(self._processes.pop(name)))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    async def _start(self, name: str, pod: dict[str, Any]) -> _Process:
+        port = _free_port()
+        container = pod["spec"]["containers"][0]
+        declared = {entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "generation_service"),
+            env={
+                **os.environ,
+                **declared,
+                "GENERATION_SERVICE_HOST": "127.0.0.1",
+                "GENERATION_SERVICE_PORT": str(port),
+            },
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        namespace, pod_name = name.split("/")
+        targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": namespace, "pod": pod_name}}]
+        self._target_file(pod_name).write_text(json.dumps(targets))
+        return _Process(pod_name, port, process)
+
+    async def _end(self, process: _Process) -> None:
+        process.ready = False
+        self._target_file(process.pod).unlink(missing_ok=True)
+        with contextlib.suppress(ProcessLookupError):
+            process.process.terminate()
+            try:
+                await asyncio.wait_for(process.process.wait(), _GRACE_SECONDS)
+            except TimeoutError:
+                process.process.kill()
+                await process.process.wait()
+
+    def _target_file(self, pod: str) -> Path:
+        return self._cluster.plan.state / "targets" / f"{pod}.json"
+
+    @staticmethod
+    async def _probe(session: aiohttp.ClientSession, process: _Process) -> None:
+        try:
+            async with session.get(f"http://127.0.0.1:{process.port}/readyz") as response:
+                process.ready = response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            process.ready = False
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pump one connection to the next ready process."""
+        ready = [process.port for process in self._processes.values() if process.ready]
+        try:
+            if ready:
+                port = ready[next(self._turn) % len(ready)]
+                to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+                await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
+        except OSError:
+            pass  # the client sees a closed connection, as it would from a proxy whose last pod is gone
+        finally:
+            writer.close()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await source.read(_CHUNK):
+            sink.write(data)
+            await sink.drain()
+    sink.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
