@@ -158,12 +158,12 @@ def test_node_configuration_stays_in_the_state_folder(tmp_path: Path) -> None:
 
 def test_command_line_ends_with_one_sentence_and_exit_code_1(own_cache: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "localcluster", "env", "--name", "nowhere"],
+        [sys.executable, "-m", "localcluster", "env", "--name", "1st"],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "XDG_CACHE_HOME": str(own_cache)},
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("localcluster: there is no cluster 'nowhere'")
+    assert done.stderr.startswith("localcluster: cluster name '1st' is not usable")
     assert "Traceback" not in done.stderr
