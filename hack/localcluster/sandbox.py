@@ -56,6 +56,7 @@ def start(plan: Plan) -> None:
         _make_cgroups(plan.cgroup)
     with (plan.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    process.returncode = 0  # it outlives this object on purpose; `end` waits for it
     _record(plan, "outer", process.pid)
     if plan.shape is Shape.NODE:
         inner = _only_child(process.pid)

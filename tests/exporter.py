@@ -1,0 +1,133 @@
+"""A service's /metrics with values that a test sets, scraped by the cluster's real Prometheus.
+
+It stands in for pods that KWOK only pretends to run. Counters advance with time at the given rates, so that PromQL's
+rate() sees what it would see from a real service.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from localcluster.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one replica reports."""
+
+    requests_per_second: float = 0.0
+    response_seconds: float = 0.0
+    cpu_cores: float = 0.0
+    memory_bytes: float = 50e6
+    queue_length: float = 0.0
+
+
+HIGH = Load(requests_per_second=100, response_seconds=3.0, cpu_cores=0.9, queue_length=200)
+LOW = Load(requests_per_second=2, response_seconds=0.05, cpu_cores=0.01)
+
+
+@dataclass(slots=True)
+class _Counters:
+    requests: float = 0.0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    at: float = field(default_factory=time.monotonic)
+
+
+class Exporter:
+    """One HTTP server that reports for the replicas of one service."""
+
+    def __init__(self, plan: Plan, namespace: str, service: str) -> None:
+        self._plan, self._namespace, self._service = plan, namespace, service
+        self._load = Load()
+        self._counters = _Counters()
+        self._lock = threading.Lock()
+        self._port = 0
+
+    @contextlib.contextmanager
+    def serving(self, pods: list[str], load: Load) -> Iterator["Exporter"]:
+        """Report `load` for each pod until the block ends."""
+        self._load = load
+        exporter = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = exporter._text().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            self._port = server.server_port
+            self.announce(pods)
+            yield self
+        finally:
+            self._target_file.unlink(missing_ok=True)
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    def set(self, load: Load) -> None:
+        """Change what is reported from now on."""
+        with self._lock:
+            self._advance()
+            self._load = load
+
+    def set_queue(self, length: float) -> None:
+        """Change the queue only."""
+        self.set(replace(self._load, queue_length=length))
+
+    @property
+    def requests(self) -> float:
+        """Requests counted so far."""
+        with self._lock:
+            self._advance()
+            return self._counters.requests
+
+    @property
+    def _target_file(self) -> Path:
+        return self._plan.state / "targets" / f"{self._namespace}-{self._service}.json"
+
+    def announce(self, pods: list[str]) -> None:
+        """Tell Prometheus for which pods to ask here."""
+        groups = [
+            {"targets": [f"127.0.0.1:{self._port}"], "labels": {"namespace": self._namespace, "pod": pod}}
+            for pod in pods
+        ]
+        partial = self._target_file.with_suffix(".partial")
+        partial.write_text(json.dumps(groups))
+        partial.rename(self._target_file)
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        passed, self._counters.at = now - self._counters.at, now
+        self._counters.requests += passed * self._load.requests_per_second
+        self._counters.seconds += passed * self._load.requests_per_second * self._load.response_seconds
+        self._counters.cpu += passed * self._load.cpu_cores
+
+    def _text(self) -> str:
+        with self._lock:
+            self._advance()
+            counters, load = self._counters, self._load
+            return f"""generation_service_info{{service="{self._service}"}} 1
+generation_service_request_duration_seconds_sum {counters.seconds}
+generation_service_request_duration_seconds_count {counters.requests}
+generation_service_requests_total{{outcome="success"}} {counters.requests}
+generation_service_requests_total{{outcome="error"}} 0
+generation_service_queue_length {load.queue_length}
+process_cpu_seconds_total {counters.cpu}
+process_resident_memory_bytes {load.memory_bytes}
+"""
