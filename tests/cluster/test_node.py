@@ -57,8 +57,11 @@ def test_pods_resolve_names_and_reach_services_and_the_api_server(node_cluster: 
         "print(u.urlopen('http://prometheus.monitoring:9090/-/ready', timeout=5).status); "
         "print(u.urlopen('https://kubernetes/healthz', timeout=5, context=ssl._create_unverified_context()).status)"
     )
-    printed = node_cluster.kubectl("exec", "deployment/probe", "--", "python3", "-c", program)
-    assert printed.split() == ["200", "200", "200"]
+    # Ready pods are a second ahead of kube-proxy's rules, so a refused connection is asked again.
+    eventually(
+        lambda: node_cluster.kubectl("exec", "deployment/probe", "--", "python3", "-c", program).split(),
+        lambda printed: printed == ["200", "200", "200"],
+    )
     eventually(
         lambda: node_cluster.kubectl("top", "pods", "--selector=app=probe", "--no-headers").splitlines(),
         lambda lines: len(lines) == 2,

@@ -1,13 +1,28 @@
 """One `GenerationService` as the operator sees it: identity plus a parsed spec, or the reason why it has none."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from generation_operator.api.names import ANNOTATION_PAUSED
 from generation_operator.api.spec import GenerationServiceSpec, Mode
+
+# The longest name of a child is NAME-proxy-HASH with a hash of 10 digits, a ConfigMap; names of Services and label
+# values allow 63 characters. 63 - len("-proxy-") - 10 = 46.
+NAME_LIMIT: Final = 46
+NAME_PATTERN: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+NAME_TOO_LONG: Final = (
+    f"metadata.name must have at most {NAME_LIMIT} characters, because children are named after it: "
+    "choose a shorter name"
+)
+NAME_UNUSABLE: Final = (
+    "metadata.name must start with a letter and consist of a-z, 0-9 and '-', because a Service is named after it: "
+    "choose another name"
+)
 
 
 class Key(NamedTuple):
@@ -53,6 +68,7 @@ def parse(manifest: Mapping[str, Any]) -> GenerationService:
         InvalidSpecError: a field is missing, unknown or breaks a rule. All problems are listed, each with its path.
     """
     metadata = manifest["metadata"]
+    _check_name(metadata["name"])
     try:
         spec = GenerationServiceSpec.model_validate(manifest.get("spec") or {})
     except ValidationError as error:
@@ -67,6 +83,13 @@ def parse(manifest: Mapping[str, Any]) -> GenerationService:
     )
 
 
-def _problem(detail: Any) -> str:
+def _check_name(name: str) -> None:
+    if len(name) > NAME_LIMIT:
+        raise InvalidSpecError(NAME_TOO_LONG)
+    if not NAME_PATTERN.fullmatch(name):
+        raise InvalidSpecError(NAME_UNUSABLE)
+
+
+def _problem(detail: ErrorDetails) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
     return f"spec{path}: {detail['msg'].removeprefix('Value error, ')}"

@@ -350,7 +350,7 @@ class Metrics(Model):
         None,
         pattern=r"^https?://[^\s]+$",
         max_length=512,
-        description="Base URL of the Prometheus that scrapes this service. Without it the operator's own setting counts.",
+        description="Base URL of the Prometheus that scrapes this service; by default the operator's own setting.",
     )
     window_seconds: int = Field(
         60, ge=5, le=3600, description="Window of rates and means, in seconds. At least twice the scrape interval."
@@ -374,3 +374,12 @@ class GenerationServiceSpec(Model):
     vertical: Vertical = Field(Vertical(), description="The VerticalPodAutoscaler of the service.")
     proxy: Proxy = Field(Proxy(), description="The nginx in front of the service.")
     metrics: Metrics = Field(Metrics(), description="Where the observed signals come from.")
+
+    @model_validator(mode="after")
+    def _variables_once(self) -> "GenerationServiceSpec":
+        # The API server refuses a second entry by itself: the list is a map by name.
+        chosen = [variable.name for variable in self.env]
+        for name in chosen:
+            if chosen.count(name) > 1:
+                raise ValueError(f"env: {name} is given twice: set each variable once")
+        return self

@@ -1,0 +1,145 @@
+"""The story that the demo tells and that a test checks: load rises tenfold and falls, replicas follow it up and down."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from demo import install
+from demo.load import Load, LoadSettings, Profile
+from demo.view import Traffic, View
+from demo.watch import Watch
+from localcluster.cluster import Cluster
+from localcluster.errors import LocalClusterError
+from localcluster.processes import ProcessPods
+
+NAMESPACE: Final = "default"
+NAME: Final = "demo"
+SAMPLE: Final = Path(__file__).parent / "sample.yaml"
+# Requests per second over time: quiet, a tenfold rise, the plateau, and quiet again until the replicas are gone.
+QUIET_RATE: Final = 14.0
+BUSY_RATE: Final = 140.0
+PROFILE: Final = Profile(
+    ((0, QUIET_RATE), (15, QUIET_RATE), (35, BUSY_RATE), (85, BUSY_RATE), (95, QUIET_RATE), (170, QUIET_RATE))
+)
+_READY_SECONDS: Final = 90.0
+_SETTLE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of it."""
+
+    at_start: int
+    peak: int
+    at_end: int
+    seconds_to_peak: float
+    decisions: int
+    sent: int
+    failed: int
+    p95_seconds: float
+    failures: tuple[str, ...]
+
+    def problems(self, *, tenfold: bool = True) -> list[str]:
+        """Why the story did not go as promised; empty when it did. A trace promises no particular peak."""
+        found = []
+        if tenfold and self.peak < 6:
+            found.append(f"replicas rose to {self.peak} only, 6 were expected")
+        if self.at_end != self.at_start:
+            found.append(f"replicas ended at {self.at_end} instead of {self.at_start}")
+        if self.failed:
+            found.append(f"{self.failed} of {self.sent} requests failed: {'; '.join(self.failures)}")
+        return found
+
+
+async def tell(cluster: Cluster, view: View, say: Callable[[str], None], settings: LoadSettings) -> Outcome:
+    """Install everything, run the load and watch; the cluster has to be up with the images loaded.
+
+    Raises:
+        LocalClusterError: something did not become ready.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if install.is_pod(cluster):
+            await asyncio.to_thread(install.install, cluster, say)
+        else:
+            say("running the operator as a process: this cluster only simulates pods")
+            stack.enter_context(install.as_process(cluster, cluster.plan.logs / "generation-operator.log"))
+        say(f"applying {SAMPLE.name}")
+        await asyncio.to_thread(cluster.kubectl, "apply", f"--namespace={NAMESPACE}", "-f", str(SAMPLE))
+        watch = Watch(cluster, NAMESPACE, NAME)
+        url = await stack.enter_async_context(_entrance(cluster))
+        await _until_ready(watch)
+        at_start = watch.samples[-1].ready
+        say(f"{NAME} is ready with {at_start} replicas; sending load to its proxy")
+        return await _under_load(watch, view, url, settings, at_start)
+
+
+async def _under_load(watch: Watch, view: View, url: str, settings: LoadSettings, at_start: int) -> Outcome:
+    load = Load(settings)
+    sending = asyncio.create_task(load.run(f"{url}/v1/workflows"))
+    watch = Watch(watch.cluster, watch.namespace, watch.name)
+    deadline: float | None = None
+    with view.showing():
+        while True:
+            sample = await asyncio.to_thread(watch.look)
+            live = load.live()
+            view.show(
+                "load" if not sending.done() else "settling",
+                sample,
+                Traffic(live.rate, live.p95_seconds, live.in_flight, live.failed),
+            )
+            if sending.done():
+                deadline = deadline or sample.at + _SETTLE_SECONDS
+                if sample.replicas <= at_start or sample.at > deadline:
+                    break
+            await asyncio.sleep(1)
+    summary = await sending
+    peak_at = next(sample.at for sample in watch.samples if sample.ready == watch.peak)
+    return Outcome(
+        at_start=at_start,
+        peak=watch.peak,
+        at_end=watch.samples[-1].replicas,
+        seconds_to_peak=peak_at,
+        decisions=len(watch.decisions),
+        sent=summary.sent,
+        failed=summary.failed,
+        p95_seconds=summary.p95_seconds or 0.0,
+        failures=summary.failure_texts,
+    )
+
+
+async def _until_ready(watch: Watch) -> None:
+    while True:
+        sample = await asyncio.to_thread(watch.look)
+        if sample.conditions.get("Ready") == "True" and sample.ready >= sample.replicas > 0:
+            return
+        if sample.at > _READY_SECONDS:
+            raise LocalClusterError(f"the service did not become ready within {_READY_SECONDS:g} s: {sample.conditions}")
+        await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def _entrance(cluster: Cluster) -> AsyncIterator[str]:
+    """URL of the service's front door, as seen from this machine."""
+    if install.is_pod(cluster):
+        yield await asyncio.to_thread(_proxy_url, cluster)
+    else:
+        async with ProcessPods(cluster).running() as stand_ins:
+            yield stand_ins.url
+
+
+def _proxy_url(cluster: Cluster) -> str:
+    """The proxy's ClusterIP: the local cluster's service network is routed on this machine."""
+    cluster.kubectl("wait", f"--namespace={NAMESPACE}", "--for=create", f"deployment/{NAME}-proxy", "--timeout=30s")
+    cluster.kubectl("rollout", "status", f"--namespace={NAMESPACE}", f"deployment/{NAME}-proxy", "--timeout=60s")
+    address = cluster.kubectl(
+        "get", f"service/{NAME}-proxy", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.clusterIP}"
+    )
+    return f"http://{address}"
+
+
+def settings(trace: Path | None) -> LoadSettings:
+    """The load of the story, or a trace squeezed into its length and height."""
+    return replace(LoadSettings(), profile=PROFILE, trace=trace)

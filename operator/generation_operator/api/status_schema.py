@@ -1,0 +1,111 @@
+"""The structural schema of `status`: what the operator writes, bounded so that CEL and etcd stay cheap.
+
+Written by hand and not as models: status is built in one place (`reconcile/status.py`) and never parsed into objects.
+"""
+
+from typing import Any, Final
+
+Schema = dict[str, Any]
+
+
+def _text(description: str, limit: int = 256) -> Schema:
+    return {"type": "string", "maxLength": limit, "description": description}
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "format": "int32", "minimum": 0, "description": description}
+
+
+def _time(description: str) -> Schema:
+    return {"type": "string", "format": "date-time", "maxLength": 40, "description": description}
+
+
+def _object(description: str, **properties: Schema) -> Schema:
+    return {"type": "object", "description": description, "properties": properties}
+
+
+_CONDITION: Final[Schema] = {
+    **_object(
+        "One judgement about the resource.",
+        type=_text("What is judged, for example Ready.", 316),
+        status={"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+        reason=_text("Why, in one word for programs.", 1024),
+        message=_text("Why, in a sentence for people.", 32768),
+        observedGeneration={
+            "type": "integer",
+            "format": "int64",
+            "minimum": 0,
+            "description": "The generation of the spec that was judged.",
+        },
+        lastTransitionTime=_time("When the status last changed."),
+    ),
+    "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+}
+
+_SIGNAL: Final[Schema] = {
+    **_object(
+        "One signal that the decision was based on.",
+        name=_text("Name of the signal, for example ResponseTime.", 64),
+        state={
+            "type": "string",
+            "enum": ["Fresh", "Stale", "Missing", "NoTraffic"],
+            "description": "How far it could be trusted.",
+        },
+        value=_text("Its value when the decision was first taken, as a decimal number.", 32),
+        ageSeconds=_count("Age of its newest sample then, in seconds."),
+    ),
+    "required": ["name", "state"],
+}
+
+_DECISION: Final[Schema] = _object(
+    "The decision in force, as it was when it was first taken.",
+    id=_text("Identifies the decision; the same inputs give the same id.", 64),
+    at=_time("When it was first taken."),
+    desiredReplicas=_count("Replicas that were decided."),
+    currentReplicas=_count("Replicas that there were."),
+    valid={"type": "boolean", "description": "False: replicas are held because too little is known."},
+    binder=_text("The stage that set the number.", 64),
+    limitedBy=_text("The stage that held back what an earlier one asked for.", 64),
+    reason=_text("Why, in one word for programs.", 64),
+    message=_text("Why, in a sentence for people.", 1024),
+    signals={
+        "type": "array",
+        "maxItems": 32,
+        "description": "The signals it was based on.",
+        "items": _SIGNAL,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+    },
+)
+
+STATUS: Final[Schema] = _object(
+    "What the operator sees and does. Written by the operator only.",
+    observedGeneration={
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "description": "The generation of the spec that was last acted upon.",
+    },
+    replicas=_count("Pods of the service that exist."),
+    readyReplicas=_count("Pods of the service that are ready."),
+    selector=_text("Label selector of the service's pods, for the scale subresource.", 1024),
+    conditions={
+        "type": "array",
+        "maxItems": 32,
+        "description": "Judgements about the resource; Ready sums them up.",
+        "items": _CONDITION,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    },
+    autoscaling=_object(
+        "What the autoscaler decided, and what it needs to remember over a restart.",
+        desiredReplicas=_count("Replicas that the service should have now."),
+        lastScaleTime=_time("When the last step was decided; the cooldown counts from here."),
+        guard=_object(
+            "What the HorizontalPodAutoscaler beside the operator needs, by its own metric.",
+            replicas=_count("Replicas that it needs; absent while it has no metrics."),
+            reason=_text("Where the number comes from, or why there is none.", 256),
+        ),
+        lastDecision=_DECISION,
+    ),
+)

@@ -1,0 +1,1 @@
+"""The world outside: HTTP in, generators and the clock out."""

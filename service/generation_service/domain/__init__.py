@@ -1,0 +1,1 @@
+"""What a workflow is and how it can fail: values only, no I/O, no clock, no asyncio."""
