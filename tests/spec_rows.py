@@ -179,7 +179,11 @@ ROWS: Final = [
     _refused("percent above 100", {"targets": {"successPercent": 101}}, "successPercent", "less than or equal to 100"),
     _refused("float", {"targets": {"workflowDurationSeconds": 1.5}}, "workflowDurationSeconds", "integer", "integer"),
     _refused(
-        "unknown field", {"scaling": {"maxReplica": 3}}, "spec.scaling.maxReplica", "field not declared in schema", "not permitted"
+        "unknown field",
+        {"scaling": {"maxReplica": 3}},
+        "spec.scaling.maxReplica",
+        "field not declared in schema",
+        "not permitted",
     ),
     _refused("image that is empty", {"image": ""}, "spec.image", "at least 1", "at least 1"),
 ]

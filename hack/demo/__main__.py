@@ -82,7 +82,9 @@ def _summarise(outcome: story.Outcome, seconds: float, console: Console) -> None
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="The main job, shown in minutes.")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="replay a request trace (arrival_s[,...], .gz too)")
-    parser.add_argument("--shape", choices=[str(shape) for shape in Shape], help="of the cluster; default: best possible")
+    parser.add_argument(
+        "--shape", choices=[str(shape) for shape in Shape], help="of the cluster; default: best possible"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     return parser
 

@@ -116,7 +116,9 @@ async def _until_ready(watch: Watch) -> None:
         if sample.conditions.get("Ready") == "True" and sample.ready >= sample.replicas > 0:
             return
         if sample.at > _READY_SECONDS:
-            raise LocalClusterError(f"the service did not become ready within {_READY_SECONDS:g} s: {sample.conditions}")
+            raise LocalClusterError(
+                f"the service did not become ready within {_READY_SECONDS:g} s: {sample.conditions}"
+            )
         await asyncio.sleep(1)
 
 

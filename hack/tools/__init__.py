@@ -1,0 +1,1 @@
+"""Programs that the tests and make targets use and that are not Python libraries."""
