@@ -1,4 +1,4 @@
-"""`make demo`: cluster up, operator and sample in, load that rises tenfold and falls, replicas that follow, all explained.
+"""`make demo`: a cluster, the operator, load that rises tenfold and falls, replicas that follow, all explained.
 
 Exit code 0 when the replicas rose to at least six and came back without a failed request.
 """
@@ -6,6 +6,7 @@ Exit code 0 when the replicas rose to at least six and came back without a faile
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -15,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from demo import story
+from demo.arrivals import LoadError
 from demo.install import is_pod
+from demo.load import LoadSettings
 from demo.view import View
 from localcluster import cluster as local
 from localcluster import folders
@@ -35,7 +38,7 @@ def main() -> int:
         settings = story.settings(arguments.trace)
         console.print("a local Kubernetes, the operator, and a service under load: 4 minutes when everything is built")
         outcome = _run(name, settings, arguments, console)
-    except LocalClusterError as error:
+    except (LocalClusterError, LoadError) as error:
         console.print(f"demo: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -48,13 +51,13 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _run(name: str, settings: story.LoadSettings, arguments: argparse.Namespace, console: Console) -> story.Outcome:
+def _run(name: str, settings: LoadSettings, arguments: argparse.Namespace, console: Console) -> story.Outcome:
     shape = Shape(arguments.shape) if arguments.shape else None
     try:
         cluster = local.up(name, shape=shape, console=console)
         if is_pod(cluster):
             cluster.load_images(console.print)
-        return asyncio.run(story.tell(cluster, View(console), console.print, settings))
+        return asyncio.run(story.tell(cluster, View(console), console.print, settings, helm=shutil.which("helm")))
     except LocalClusterError:
         if folders.state(name).exists():
             kept = local.keep_logs(local.running(name).plan, folders.cache() / "failed" / "demo")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,14 +22,13 @@ _PROMETHEUS: Final = "http://prometheus.monitoring.svc:9090"
 _TICK_SECONDS: Final = "2"
 
 
-def install(cluster: Cluster, say: Callable[[str], None]) -> None:
-    """Install the operator as a pod and wait until it is ready."""
-    helm = shutil.which("helm")
+def install(cluster: Cluster, say: Callable[[str], None], helm: str | None) -> None:
+    """Install the operator as a pod, with Helm when a path of it is given, and wait until it is ready."""
     if helm:
         say("installing the operator with Helm")
         _with_helm(cluster, helm)
     else:
-        say("installing the operator with kubectl (no helm on PATH)")
+        say("installing the operator with kubectl from manifests/")
         _with_kubectl(cluster)
     cluster.kubectl(
         *("rollout", "status", f"deployment/{_DEPLOYMENT}", f"--namespace={_NAMESPACE}", "--timeout=90s"), timeout=100

@@ -1,14 +1,15 @@
-"""The story that the demo tells and that a test checks: load rises tenfold and falls, replicas follow it up and down."""
+"""The story that the demo tells and that a test checks: load rises tenfold and falls, and the replicas follow."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from demo import install
-from demo.load import Load, LoadSettings, Profile
+from demo.arrivals import Profile, read_trace
+from demo.load import Load, LoadSettings
 from demo.view import Traffic, View
 from demo.watch import Watch
 from localcluster.cluster import Cluster
@@ -54,15 +55,19 @@ class Outcome:
         return found
 
 
-async def tell(cluster: Cluster, view: View, say: Callable[[str], None], settings: LoadSettings) -> Outcome:
+async def tell(
+    cluster: Cluster, view: View, say: Callable[[str], None], settings: LoadSettings, *, helm: str | None
+) -> Outcome:
     """Install everything, run the load and watch; the cluster has to be up with the images loaded.
+
+    `helm` is the path of a Helm to install with; without one kubectl is used.
 
     Raises:
         LocalClusterError: something did not become ready.
     """
     async with contextlib.AsyncExitStack() as stack:
         if install.is_pod(cluster):
-            await asyncio.to_thread(install.install, cluster, say)
+            await asyncio.to_thread(install.install, cluster, say, helm)
         else:
             say("running the operator as a process: this cluster only simulates pods")
             stack.enter_context(install.as_process(cluster, cluster.plan.logs / "generation-operator.log"))
@@ -143,5 +148,11 @@ def _proxy_url(cluster: Cluster) -> str:
 
 
 def settings(trace: Path | None) -> LoadSettings:
-    """The load of the story, or a trace squeezed into its length and height."""
-    return replace(LoadSettings(), profile=PROFILE, trace=trace)
+    """The load of the story, or a trace squeezed into its length and height.
+
+    Raises:
+        LoadError: the trace cannot be read; said now, not after a cluster was started for it.
+    """
+    if trace is not None:
+        read_trace(trace)
+    return LoadSettings(profile=PROFILE, trace=trace, timeout_seconds=120.0)
