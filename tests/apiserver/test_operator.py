@@ -25,7 +25,7 @@ def writes_by_operator(api: Api) -> list[Object]:
     return [
         entry
         for entry in entries
-        if "generation_operator" in entry.get("userAgent", "")
+        if entry.get("userAgent", "") == "generation-operator"
         and entry["verb"] in {"create", "update", "patch", "delete"}
         and entry.get("objectRef", {}).get("namespace") == api.namespace
         and entry["objectRef"].get("resource") != "events"

@@ -42,7 +42,7 @@ class ClusterApi(Protocol):
         """Read one object. Raises `NotFoundError`."""
 
     async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
-        """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` if the kind is absent."""
+        """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` for an absent kind."""
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """Server-side apply; creates the object when absent. Raises `ConflictError` without force."""

@@ -36,7 +36,8 @@ class SignalState(StrEnum):
 class Signal:
     """One observed signal.
 
-    `value` is a finite number exactly when the state is Fresh or Stale. `age` is in seconds, None when nothing was seen.
+    `value` is a finite number exactly when the state is Fresh or Stale. `age` is in seconds, None when nothing was
+    seen.
     """
 
     name: SignalName
@@ -62,6 +63,7 @@ class Observation:
     ready: Replicas
     rollout_in_progress: bool = False
     guard: Guard = field(default_factory=lambda: Guard(None, "NoMetrics"))
+    metrics_error: str | None = None  # why signals are not usable, for people; no policy reads it
 
 
 class Stage(StrEnum):
@@ -71,6 +73,7 @@ class Stage(StrEnum):
     SCORE = "Score"
     COOLDOWN = "Cooldown"
     ROLLOUT = "Rollout"
+    WARM_UP = "WarmUp"
     GUARD = "Guard"
     BOUNDS = "Bounds"
 
@@ -84,6 +87,7 @@ class Reason(StrEnum):
     COOLDOWN = "Cooldown"  # means that a step is due but the last one was too recent
     MISSING_METRICS = "MissingMetrics"  # means that replicas are held because required signals are not usable
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"  # means that a scale-down waits for a rollout to end
+    WARMING_UP = "WarmingUp"  # means that a scale-down waits for a second usable observation after the operator's start
     GUARD_NEED = "GuardNeed"  # means that the HPA's own metric needs the replicas that would have been removed
     AT_MAXIMUM = "AtMaximum"  # means that more replicas are due but maxReplicas binds
     AT_MINIMUM = "AtMinimum"  # means that fewer replicas are due but minReplicas binds
@@ -106,6 +110,7 @@ class State:
     """What a decision remembers. Bounded in size; rebuilt from status after a restart."""
 
     last_step_at: Seconds | None = None  # wall clock (Unix seconds) of the last step that was decided
+    usable_observations: int = 0  # in a row since the operator's start; counted up to decide.warm_up.ENOUGH
 
 
 @dataclass(frozen=True, slots=True)

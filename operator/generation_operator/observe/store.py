@@ -29,8 +29,14 @@ class Store:
         self._autoscaling: dict[Key, Autoscaling] = {}
 
     def put(self, kind: Kind, manifest: Manifest) -> None:
-        """Remember an object as just seen."""
-        self._objects.setdefault(kind, {})[key_of(manifest)] = manifest
+        """Remember an object, unless something newer of the same object is known already.
+
+        An answer to a write and the watch event about an earlier write may arrive in any order.
+        """
+        objects = self._objects.setdefault(kind, {})
+        key = key_of(manifest)
+        if key not in objects or not _is_older(manifest, objects[key]):
+            objects[key] = manifest
 
     def remove(self, kind: Kind, key: Key) -> None:
         """Forget an object; with a `GenerationService` also what was decided for it."""
@@ -54,3 +60,16 @@ class Store:
         """Remember what the autoscaler decided; ignored for a service that is gone."""
         if self.get(GENERATION_SERVICE, key) is not None:
             self._autoscaling[key] = value
+
+
+def _is_older(manifest: Manifest, known: Manifest) -> bool:
+    """Whether both are the same object and the first is an earlier version of it.
+
+    Resource versions are compared as numbers: Kubernetes promises that since 1.35, and it was true before. One that is
+    no number counts as new.
+    """
+    new, old = manifest["metadata"], known["metadata"]
+    if new.get("uid") != old.get("uid"):
+        return False
+    versions = str(new.get("resourceVersion")), str(old.get("resourceVersion"))
+    return all(version.isdecimal() for version in versions) and int(versions[0]) < int(versions[1])

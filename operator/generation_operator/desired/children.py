@@ -1,0 +1,43 @@
+"""Everything that should exist for one resource, in the order in which it is applied.
+
+What is not in this list should not exist; `reconcile` deletes it. The list depends on nothing but its arguments, so two
+calls with the same resource give the same manifests, byte for byte.
+"""
+
+import hashlib
+import json
+
+from generation_operator.api.kinds import Manifest
+from generation_operator.api.names import ANNOTATION_HASH
+from generation_operator.api.resource import GenerationService
+from generation_operator.desired.deployment import deployment
+from generation_operator.desired.hpa import hpa
+from generation_operator.desired.proxy import proxy
+from generation_operator.desired.services import cluster_ip, headless
+from generation_operator.desired.vpa import vpa
+
+
+def children(service: GenerationService, *, cluster_domain: str, vpa_available: bool) -> tuple[Manifest, ...]:
+    """The manifests that should exist.
+
+    Args:
+        service: the parsed resource.
+        cluster_domain: DNS domain of the cluster, usually `cluster.local`.
+        vpa_available: whether the API server knows the VerticalPodAutoscaler.
+    """
+    manifests = (
+        cluster_ip(service),
+        headless(service),
+        deployment(service),
+        hpa(service),
+        vpa(service) if vpa_available else None,
+        *proxy(service, cluster_domain=cluster_domain),
+    )
+    return tuple(_stamped(manifest) for manifest in manifests if manifest is not None)
+
+
+def _stamped(manifest: Manifest) -> Manifest:
+    """The manifest with its own hash: a live object that lacks it, or has another, was made from another manifest."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return manifest | {"metadata": manifest["metadata"] | {"annotations": {ANNOTATION_HASH: digest}}}

@@ -1,0 +1,114 @@
+"""Compare what we believe with what is: list everything, forget what is gone, have every resource looked at again.
+
+Watch events are quick but not complete: an object deleted while a watch was interrupted is never reported. This loop
+bounds how long such a gap lasts, and notices when the API of the VerticalPodAutoscaler comes or goes. A list that fails
+changes nothing: not knowing is not the same as being gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, HPA, SERVICE, VPA, Kind, Manifest
+from generation_operator.api.names import GROUP, LABEL_MANAGED_BY, OPERATOR, PLURAL
+from generation_operator.api.resource import Key, key_of
+from generation_operator.cluster.ports import ClusterApi, ClusterError, NotFoundError
+from generation_operator.observe.store import Store
+
+_log = logging.getLogger(__name__)
+
+_OURS: Final = f"{LABEL_MANAGED_BY}={OPERATOR}"
+_CHILDREN: Final = (DEPLOYMENT, SERVICE, CONFIG_MAP, HPA)
+
+
+class Resync:
+    """Fills the store from lists.
+
+    Args:
+        cluster: where to list.
+        store: what is brought up to date.
+        enqueue: called with the key of every `GenerationService` that is or was.
+        namespaces: where to look; empty means everywhere.
+        seconds: time between two rounds.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterApi,
+        store: Store,
+        enqueue: Callable[[Key], None],
+        *,
+        namespaces: Sequence[str],
+        seconds: float,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._enqueue = enqueue
+        self._namespaces: Sequence[str | None] = namespaces or (None,)
+        self._seconds = seconds
+        self._vpa_available = False
+
+    def vpa_available(self) -> bool:
+        """Whether the API server served VerticalPodAutoscalers to us in the last round."""
+        return self._vpa_available
+
+    async def run(self) -> None:
+        """One round every `seconds`, the first after `seconds`; a failed round is logged, the next one tries again."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                await self.once()
+            except ClusterError as error:
+                _log.warning("resync: %s; next round in %.0f s", error, self._seconds)
+
+    async def once(self) -> None:
+        """One round. Children come first, so that nobody sees a resource whose existing children seem to be missing.
+
+        Raises:
+            ClusterError: a list failed; kinds that were listed before it are up to date.
+        """
+        before = self._store.keys(GENERATION_SERVICE)
+        for kind in _CHILDREN:
+            await self._refresh(kind, _OURS)
+        await self._refresh_vpas()
+        try:
+            await self._refresh(GENERATION_SERVICE, "")
+        except NotFoundError as error:
+            raise NotFoundError(
+                error.status, f"the API server does not know {PLURAL}.{GROUP}: apply the CRD, then start again"
+            ) from error
+        for key in sorted(before | self._store.keys(GENERATION_SERVICE)):
+            self._enqueue(key)
+
+    async def _refresh_vpas(self) -> None:
+        """Optional: a cluster that has no VPA, or does not let us see it, is a cluster without it."""
+        try:
+            await self._refresh(VPA, _OURS)
+        except ClusterError as error:
+            if error.status not in (403, 404):
+                raise
+            available = False
+            for key in self._store.keys(VPA):
+                self._store.remove(VPA, key)
+        else:
+            available = True
+        if available != self._vpa_available:
+            _log.info("VerticalPodAutoscalers are %s", "available" if available else "not available any more")
+        self._vpa_available = available
+
+    async def _refresh(self, kind: Kind, selector: str) -> None:
+        before = self._store.keys(kind)
+        listed: dict[Key, Manifest] = {}
+        for namespace in self._namespaces:
+            for manifest in await self._cluster.list(kind, namespace, label_selector=selector):
+                listed[key_of(manifest)] = manifest
+        # Watch events went on arriving while the list was under way. What they brought is not pruned, and what they
+        # took away is not put back.
+        now = self._store.keys(kind)
+        for key in (before & now) - listed.keys():
+            _log.info("%s %s is gone", kind.kind, key)
+            self._store.remove(kind, key)
+        for key, manifest in listed.items():
+            if key in now or key not in before:
+                self._store.put(kind, manifest)

@@ -1,0 +1,217 @@
+"""Read Prometheus for all services at once, without ever blocking the event loop.
+
+The client library is blocking, so its calls run in threads. Each Prometheus has threads of its own: one that is slow,
+dead or hostile (its URL comes from a resource, so from a user) can hold up nobody's metrics but those of its own
+services. For the same reason nothing that it answers, and no password in its URL, is ever repeated in a message.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
+from urllib3.util.retry import Retry
+
+from generation_operator.api.resource import Key
+from generation_operator.decide.types import SignalName
+from generation_operator.observe.queries import Answers, Evidence, parse_vector, queries, whole
+from generation_operator.observe.signals import Ask, Reading
+
+CONNECT_SECONDS: Final = 2.0
+QUERY_SECONDS: Final = 5.0
+# 6 s for all queries of one Prometheus together: the tick waits no longer, because other services wait with it.
+READ_SECONDS: Final = 6.0
+# A server whose every answer was a failure, and that took longer than 1 s to fail, is left alone for 15 s: a dead
+# address should cost the tick, and with it the other services, its time only now and then.
+SLOW_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 15.0
+# 4: queries of one Prometheus at a time. It shares the evaluation with dashboards and alerts (20 at a time by default).
+_THREADS: Final = 4
+# One retry, at once, and never as late as a `Retry-After` of the other side says.
+_RETRY: Final = Retry(
+    total=1, status_forcelist=(500, 502, 503, 504), raise_on_status=False, respect_retry_after_header=False
+)
+
+
+class Client(Protocol):
+    """The one blocking call that is needed of the client library."""
+
+    def custom_query(self, query: str) -> object:
+        """The `result` of an instant query."""
+
+    def close(self) -> None:
+        """Close idle connections."""
+
+
+class _Group(NamedTuple):
+    """Services that the same queries can be asked for."""
+
+    window_seconds: int
+    max_age_seconds: int
+
+
+Outcome = Answers | str  # a text says why there are no answers
+
+
+def connect(url: str) -> Client:
+    """A client of prometheus-api-client; nothing is sent yet. Its session is shared by threads that only send GETs.
+
+    Raises:
+        ValueError: this is no URL of a server.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port == 0:  # an impossible port raises by itself
+        raise ValueError("a URL needs a host")
+    client: Client = PrometheusConnect(url.rstrip("/"), retry=_RETRY, timeout=(CONNECT_SECONDS, QUERY_SECONDS))
+    return client
+
+
+class PrometheusSource:
+    """A `MetricsSource` on any number of Prometheus servers.
+
+    Args:
+        connect: makes the client of one server.
+        read_seconds: how long one read may take, all queries of one server together.
+        slow_seconds: how long a failure may take before it counts as a slow one.
+        pause_seconds: how long a server that fails slowly is left alone.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str], Client] = connect,
+        *,
+        read_seconds: float = READ_SECONDS,
+        slow_seconds: float = SLOW_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect = connect
+        self._read_seconds = read_seconds
+        self._slow_seconds = slow_seconds
+        self._pause_seconds = pause_seconds
+        self._clock = clock
+        self._servers: dict[str, _Server] = {}
+
+    async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
+        """One reading for each service, from one batch of queries per server, window and maximum age."""
+        by_url: dict[str, dict[_Group, list[Key]]] = defaultdict(lambda: defaultdict(list))
+        readings: dict[Key, Reading] = {}
+        for ask in asks:
+            if ask.url is None:
+                readings[ask.key] = Reading(error=_NO_URL)
+            else:
+                by_url[ask.url][_Group(ask.window_seconds, ask.max_age_seconds)].append(ask.key)
+        self._forget(keep=by_url)
+        for batch in await asyncio.gather(*(self._read_server(url, groups) for url, groups in by_url.items())):
+            readings.update(batch)
+        return readings
+
+    def close(self) -> None:
+        """Let go of all servers; a query that is on its way ends by its own timeout."""
+        self._forget(keep={})
+
+    async def _read_server(self, url: str, groups: Mapping[_Group, Sequence[Key]]) -> dict[Key, Reading]:
+        server = self._servers.get(url)
+        if server is None:
+            server = self._servers[url] = _Server(url, self._connect, self._clock)
+        started = self._clock()
+        if started < server.paused_until:
+            return {key: Reading(error=server.failure) for keys in groups.values() for key in keys}
+        # The most shared settings first: an unusual one should not delay what many use.
+        ordered = sorted(groups, key=lambda group: (-len(groups[group]), group))
+        outcomes = await server.ask(ordered, self._read_seconds)
+        failures = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
+        if len(failures) == len(outcomes) and self._clock() - started > self._slow_seconds:
+            server.failure, server.paused_until = failures[0], self._clock() + self._pause_seconds
+        return {key: _reading(outcomes[group], key) for group, keys in groups.items() for key in keys}
+
+    def _forget(self, keep: Mapping[str, object]) -> None:
+        for url in self._servers.keys() - keep.keys():
+            self._servers.pop(url).close()
+
+
+class _Server:
+    """One Prometheus: its client and its threads."""
+
+    def __init__(self, url: str, connect: Callable[[str], Client], clock: Callable[[], float]) -> None:
+        self.failure = ""
+        self.paused_until = -1.0  # before any monotonic time
+        self._url = url
+        self._connect = connect
+        self._clock = clock
+        self._client: Client | None = None
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
+
+    async def ask(self, groups: Sequence[_Group], seconds: float) -> dict[_Group, Outcome]:
+        """The answers for each group, or why there are none."""
+        try:
+            client = self._client = self._client or self._connect(self._url)
+        except Exception:  # noqa: BLE001 - whatever a URL of a user does to the library is that user's problem
+            return dict.fromkeys(groups, f"{_failed(self._url)} is no URL of a server; {_REMEDY}")
+        loop, deadline = asyncio.get_running_loop(), self._clock() + seconds
+        jobs = {group: loop.run_in_executor(self._threads, self._answers, client, group, deadline) for group in groups}
+        try:
+            await asyncio.wait(jobs.values(), timeout=seconds)
+            return {group: job.result() if job.done() else _late(self._url) for group, job in jobs.items()}
+        finally:
+            for job in jobs.values():
+                job.cancel()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._client.close()
+
+    def _answers(self, client: Client, group: _Group, deadline: float) -> Outcome:
+        """Runs in a thread: one query after the other, and none any more when nobody waits for the answer."""
+        answers = {}
+        for query, text in queries(*group).items():
+            if self._clock() > deadline:
+                return _late(self._url)
+            try:
+                answers[query] = parse_vector(client.custom_query(text))
+            except Exception as error:  # noqa: BLE001 - the other side may send anything; none of it may escape
+                return f"{_failed(self._url)} {_symptom(error)}; {_REMEDY}"
+        return answers
+
+
+_REMEDY: Final = "check spec.metrics.prometheusURL, or the operator's own Prometheus URL"
+_NO_URL: Final = f"PrometheusUnreachable: no Prometheus is named; {_REMEDY.replace('check', 'set')}"
+
+
+def _failed(url: str) -> str:
+    # Without path, query and credentials.
+    scheme, _, rest = url.partition("://")
+    return f"PrometheusUnreachable: {scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
+
+
+def _late(url: str) -> str:
+    return f"{_failed(url)} did not answer in time; {_REMEDY}"
+
+
+def _symptom(error: Exception) -> str:
+    """What happened, in words that stay the same while it goes on."""
+    if isinstance(error, PrometheusApiClientException):
+        status = re.match(r"HTTP Status Code (\d{3})", str(error))
+        return f"answered with HTTP status {status[1] if status else 'unknown'}"
+    if isinstance(error, OSError) and not isinstance(error, ValueError):  # requests' exceptions are OSErrors
+        return f"did not answer ({type(error).__name__})"
+    return "sent what is no answer to a query"
+
+
+def _reading(outcome: Outcome, key: Key) -> Reading:
+    if isinstance(outcome, str):
+        return Reading(error=outcome)
+    return Reading(
+        values={name: outcome[name][key] for name in SignalName if key in outcome[name]},
+        age=outcome[Evidence.AGE].get(key),
+        reporting=whole(outcome[Evidence.REPORTING].get(key)),
+    )

@@ -1,0 +1,89 @@
+"""The PromQL that reads the signals of all services at once, and the reading of what comes back.
+
+The service exports its metrics without saying whose they are; a scrape is only expected to add the labels `namespace`
+and `pod`. `generation_service_info{service="NAME"} 1` of the same pod says which `GenerationService` it belongs to, so
+each query joins with it. No text from a user ever gets into a query: the only things filled in are whole numbers.
+"""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from generation_operator.api.resource import Key
+from generation_operator.decide.types import SignalName
+
+
+class Evidence(StrEnum):
+    """What is asked beside the signals, to know how far they can be trusted."""
+
+    AGE = "Age"  # seconds since the newest sample of any pod
+    REPORTING = "Reporting"  # pods whose newest sample is not too old
+
+
+Query = SignalName | Evidence
+Answers = Mapping[Query, Mapping[Key, float]]
+
+INFO: Final = "generation_service_info"
+# Exactly one series per pod. Without topk, one pod that calls itself by two names, or is scraped twice, would make the
+# join ambiguous, and Prometheus would refuse the whole query: for all services.
+_ONE_PER_POD: Final = f"topk by (namespace, pod) (1, group by (namespace, pod, service) ({INFO}))"
+_BY_SERVICE: Final = "by (namespace, service)"
+
+
+def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
+    """The text of every query.
+
+    Args:
+        window_seconds: over how long rates and means are taken.
+        max_age_seconds: how old the newest sample of a pod may be for the pod to count as reporting.
+    """
+
+    def rate(aggregation: str, counter: str) -> str:
+        return _joined(aggregation, f"rate({counter}[{window_seconds:d}s])")
+
+    requests = rate("sum", "generation_service_requests_total")
+    errors = rate("sum", 'generation_service_requests_total{outcome="error"}')
+    duration = "generation_service_request_duration_seconds"
+    return {
+        SignalName.RESPONSE_TIME: f"{rate('sum', f'{duration}_sum')} / {rate('sum', f'{duration}_count')}",
+        SignalName.REQUEST_RATE: requests,
+        SignalName.CPU: rate("avg", "process_cpu_seconds_total"),
+        SignalName.MEMORY: _joined("avg", "process_resident_memory_bytes"),
+        SignalName.QUEUE_LENGTH: _joined("sum", "generation_service_queue_length"),
+        SignalName.ERROR_RATIO: f"{errors} / {requests}",
+        Evidence.AGE: f"time() - max {_BY_SERVICE} (timestamp({INFO}))",
+        Evidence.REPORTING: f"count {_BY_SERVICE} "
+        f"(time() - max by (namespace, pod, service) (timestamp({INFO})) <= {max_age_seconds:d})",
+    }
+
+
+def _joined(aggregation: str, samples: str) -> str:
+    return f"{aggregation} {_BY_SERVICE} ({samples} * on (namespace, pod) group_left (service) {_ONE_PER_POD})"
+
+
+def parse_vector(result: object) -> dict[Key, float]:
+    """The values of an instant vector by service; NaN and infinity stay what they are.
+
+    Entries that name no service (scraped without the expected labels) belong to nobody and are left out.
+
+    Raises:
+        ValueError: this is not an instant vector.
+    """
+    if not isinstance(result, list):
+        raise ValueError("not an instant vector")  # noqa: TRY004 - about content that came in, not about our types
+    values: dict[Key, float] = {}
+    for entry in result:
+        match entry:
+            case {"metric": {"namespace": str(namespace), "service": str(service)}, "value": [_, str(text)]}:
+                values[Key(namespace, service)] = float(text)
+            case {"metric": dict(), "value": [_, str()]}:
+                continue
+            case _:
+                raise ValueError("not an instant vector")
+    return values
+
+
+def whole(value: float | None) -> int:
+    """A count that came as a float; what is no number counts nothing."""
+    return int(value) if value is not None and math.isfinite(value) else 0

@@ -1,0 +1,130 @@
+"""Turn what Prometheus said about a service into signals that say how far they can be trusted.
+
+Prometheus goes on answering with old values for minutes after it lost sight of a pod, and answers 0/0 with NaN. Here is
+the one place that knows; it never turns the absence of a value into a value.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from generation_operator.api.quantity import parse_quantity
+from generation_operator.api.resource import Key
+from generation_operator.api.spec import GenerationServiceSpec, ResourceLimits
+from generation_operator.decide.signals import REQUIRED
+from generation_operator.decide.types import Seconds, Signal, SignalName, SignalState
+
+# Below 80 % of the ready pods the rest may be where the load is.
+COVERAGE_PERCENT: Final = 80
+# 0/0 when nobody asks: that is knowledge, not a gap.
+_RATIOS: Final = (SignalName.RESPONSE_TIME, SignalName.ERROR_RATIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What to read for one service."""
+
+    key: Key
+    url: str | None  # of the Prometheus; None when neither the resource nor the operator names one
+    window_seconds: int
+    max_age_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read for one service: CPU in cores and memory in bytes, each the mean of one replica."""
+
+    values: Mapping[SignalName, float] = field(default_factory=dict)  # absent when Prometheus has none; may be NaN
+    age: float | None = None  # seconds, of the newest sample of any pod
+    reporting: int = 0  # pods with a sample that is not too old
+    error: str | None = None  # why nothing could be read
+
+
+class MetricsSource(Protocol):
+    """Reads many services at once. Never raises for a Prometheus that misbehaves: that is an error in the reading."""
+
+    async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
+        """One reading for each."""
+
+
+def classify(reading: Reading, spec: GenerationServiceSpec, ready: int) -> dict[SignalName, Signal]:
+    """All signals of one service.
+
+    | value                 | evidence                    | state     |
+    |-----------------------|-----------------------------|-----------|
+    | none                  | any                         | Missing   |
+    | NaN, infinite         | trusted, ratio, no requests | NoTraffic |
+    | NaN, infinite         | anything else               | Missing   |
+    | a number              | trusted                     | Fresh     |
+    | a number              | too old, too few pods       | Stale     |
+
+    Args:
+        reading: what Prometheus said.
+        spec: limits that CPU and memory are related to, and the maximum age.
+        ready: replicas that are ready, which should all report.
+    """
+    trusted = _doubt(reading, spec.metrics.max_age_seconds, ready) is None
+    quiet = trusted and reading.values.get(SignalName.REQUEST_RATE) == 0
+    age = None if reading.age is None or not math.isfinite(reading.age) else Seconds(reading.age)
+    signals = {}
+    for name in SignalName:
+        value = _in_unit(name, reading.values.get(name), spec.resources.limits)
+        if value is not None and math.isfinite(value):
+            signals[name] = Signal(name, SignalState.FRESH if trusted else SignalState.STALE, value, age)
+        elif value is not None and quiet and name in _RATIOS:
+            signals[name] = Signal(name, SignalState.NO_TRAFFIC, None, age)
+        else:
+            signals[name] = Signal(name, SignalState.MISSING, None, age)
+    return signals
+
+
+def explain(reading: Reading, spec: GenerationServiceSpec, ready: int) -> str | None:
+    """Why the required signals are not usable, for people: `Reason: what is wrong and what to do`; None when they are.
+
+    The text changes only when the situation does, because a changed text is a write of the status.
+    """
+    if reading.error is not None:
+        return reading.error
+    doubt = _doubt(reading, spec.metrics.max_age_seconds, ready)
+    if doubt is not None:
+        return doubt
+    signals = classify(reading, spec, ready)
+    missing = [str(name) for name in REQUIRED if signals[name].state is SignalState.MISSING]
+    if missing:
+        return (
+            f"MissingSignals: no value for {', '.join(missing)}; a rate needs two samples within "
+            f"spec.metrics.windowSeconds ({spec.metrics.window_seconds} s), each metric must be exported by the service"
+        )
+    return None
+
+
+def _doubt(reading: Reading, max_age_seconds: int, ready: int) -> str | None:
+    """Why the values are no evidence, None when they are."""
+    if reading.age is None or not math.isfinite(reading.age):
+        return (
+            "NoSamples: Prometheus has no generation_service_info for this service; "
+            "check that it scrapes the pods and adds the labels namespace and pod"
+        )
+    if reading.age > max_age_seconds:
+        return (
+            f"StaleSamples: the newest sample is older than spec.metrics.maxAgeSeconds ({max_age_seconds} s); "
+            "check that Prometheus still scrapes the pods"
+        )
+    # Without a ready pod the share is 0/0: what the others report says nothing about serving traffic.
+    if ready <= 0:
+        return "NoReadyPods: no pod of the service is ready"
+    if reading.reporting * 100 < COVERAGE_PERCENT * ready:
+        return (
+            f"PartialCoverage: {reading.reporting} of {ready} ready pods report, {COVERAGE_PERCENT} % must; "
+            "check the scrape targets in Prometheus"
+        )
+    return None
+
+
+def _in_unit(name: SignalName, value: float | None, limits: ResourceLimits) -> float | None:
+    """CPU and memory in % of the limit; everything else as it is."""
+    if value is None or name not in (SignalName.CPU, SignalName.MEMORY):
+        return value
+    limit = float(parse_quantity(limits.cpu if name is SignalName.CPU else limits.memory))
+    return value / limit * 100 if limit > 0 else None

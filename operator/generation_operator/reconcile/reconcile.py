@@ -1,0 +1,189 @@
+"""Bring one resource and its children to what the spec says; write nothing when they are there already.
+
+Level-based: it looks at what is, never at what happened, so it can be called at any time and as often as you like. One
+child that cannot be written does not keep the others from being written, and a spec that is not understood changes no
+child.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from generation_operator.api import names as api_names
+from generation_operator.api.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GENERATION_SERVICE,
+    HPA,
+    SERVICE,
+    VPA,
+    Kind,
+    Manifest,
+    kind_of,
+)
+from generation_operator.api.resource import GenerationService, InvalidSpecError, Key, key_of, parse
+from generation_operator.cluster.ports import ClusterApi, ClusterError, ConflictError, NotFoundError
+from generation_operator.desired import names
+from generation_operator.desired.children import children
+from generation_operator.observe.store import Store
+from generation_operator.reconcile import bootstrap, status
+from generation_operator.reconcile.diff import covers
+from generation_operator.reconcile.status import Failure
+
+# In the order in which what should not exist any more is deleted: whoever scales first, what pods mount last.
+_CHILD_KINDS: Final = (HPA, VPA, DEPLOYMENT, SERVICE, CONFIG_MAP)
+
+
+class Reconciler:
+    """Reconciles resources by key.
+
+    Args:
+        cluster: where children and status are written.
+        store: where everything is read; what was written is put there at once, because watch events come later.
+        cluster_domain: DNS domain of the cluster, usually `cluster.local`.
+        clock: Unix time in seconds, for transition times of conditions.
+        vpa_available: whether the API server knows the VerticalPodAutoscaler now.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterApi,
+        store: Store,
+        *,
+        cluster_domain: str,
+        clock: Callable[[], float],
+        vpa_available: Callable[[], bool],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._cluster_domain = cluster_domain
+        self._clock = clock
+        self._vpa_available = vpa_available
+
+    async def reconcile(self, key: Key) -> None:
+        """Reconcile one resource; a resource that is gone or going needs nothing.
+
+        Raises:
+            ClusterError: a child or the status could not be written. Everything else was; try again later.
+        """
+        resource = self._store.get(GENERATION_SERVICE, key)
+        if resource is None or _is_going(resource):
+            return
+        try:
+            service = parse(resource)
+        except InvalidSpecError as error:
+            await self._publish(resource, status.of_invalid(resource, error, now=self._clock()))
+            return
+        failures = await self._converge(service)
+        await self._publish(resource, self._status(service, resource, failures))
+        if failures:
+            raise failures[0].error
+
+    async def _converge(self, service: GenerationService) -> list[Failure]:
+        wanted = children(service, cluster_domain=self._cluster_domain, vpa_available=self._vpa_available())
+        failures: list[Failure] = []
+        for manifest in wanted:
+            try:
+                await self._ensure(service, manifest)
+            except ClusterError as error:
+                # The API was removed since it was last looked for: no reason to be unready.
+                if not (isinstance(error, NotFoundError) and kind_of(manifest) == VPA):
+                    failures.append(Failure(_label(manifest), error))
+        for leftover in self._leftovers(service, wanted, settled=not failures):
+            try:
+                await self._delete(leftover)
+            except ClusterError as error:
+                failures.append(Failure(_label(leftover), error))
+        return failures
+
+    async def _ensure(self, service: GenerationService, manifest: Manifest) -> None:
+        """Write one child unless it is as it should be."""
+        kind = kind_of(manifest)
+        live = await self._live(kind, key_of(manifest))
+        if live is not None and not _is_ours(live, service):
+            raise ConflictError(
+                409, f"exists and belongs to somebody else: remove it, or give {service.key.name} another name"
+            )
+        # The one child whose replica count is not ours.
+        scaled = kind == DEPLOYMENT and "replicas" not in manifest["spec"]
+        if live is None and scaled:
+            live = await bootstrap.create(self._cluster, manifest, service.spec.scaling.min_replicas)
+        elif live is not None and scaled and bootstrap.narrowing_due(live):
+            live = await bootstrap.hand_over(self._cluster, manifest)
+        elif live is None or not covers(live, manifest):
+            live = await self._cluster.apply(manifest, manager=api_names.MANAGER_OPERATOR)
+        self._store.put(kind, live)
+
+    async def _live(self, kind: Kind, key: Key) -> Manifest | None:
+        """The object as last seen; what was never seen is asked for, because the store may lag or not watch it."""
+        seen = self._store.get(kind, key)
+        if seen is not None:
+            return seen
+        try:
+            return await self._cluster.get(kind, key.namespace, key.name)
+        except NotFoundError:
+            return None
+
+    def _leftovers(self, service: GenerationService, wanted: tuple[Manifest, ...], *, settled: bool) -> list[Manifest]:
+        """Children of this resource that should not exist any more."""
+        keep = {(kind_of(manifest), key_of(manifest)) for manifest in wanted}
+        found = [
+            live
+            for kind in _CHILD_KINDS
+            for key in sorted(self._store.keys(kind))
+            if key.namespace == service.key.namespace
+            and (kind, key) not in keep
+            and (live := self._store.get(kind, key)) is not None
+            and names.is_managed(live)
+            and names.controller_uid(live) == service.uid
+            and not _is_going(live)
+        ]
+        if settled and self._proxy_rolled_out(service):
+            return found
+        # Pods of the proxy that are not replaced yet, and a rollback, still mount the old configuration.
+        return [live for live in found if kind_of(live) != CONFIG_MAP]
+
+    def _proxy_rolled_out(self, service: GenerationService) -> bool:
+        proxy = self._store.get(DEPLOYMENT, names.proxy_key(service.key))
+        return proxy is None or not service.spec.proxy.enabled or status.rolled_out(proxy)
+
+    async def _delete(self, live: Manifest) -> None:
+        kind, key = kind_of(live), key_of(live)
+        await self._cluster.delete(kind, key.namespace, key.name, uid=live["metadata"]["uid"])
+        self._store.remove(kind, key)
+
+    def _status(self, service: GenerationService, resource: Manifest, failures: list[Failure]) -> dict[str, Any]:
+        deployment = Key(service.key.namespace, names.deployment(service.key.name))
+        return status.build(
+            service,
+            previous=resource.get("status") or {},
+            deployment=self._store.get(DEPLOYMENT, deployment),
+            autoscaling=self._store.autoscaling(service.key),
+            failures=failures,
+            now=self._clock(),
+        )
+
+    async def _publish(self, resource: Manifest, new: dict[str, Any]) -> None:
+        """Write the status if it says anything new."""
+        if new == resource.get("status"):
+            return
+        metadata = {field: resource["metadata"][field] for field in ("name", "namespace")}
+        manifest = {"apiVersion": api_names.API_VERSION, "kind": api_names.KIND, "metadata": metadata, "status": new}
+        try:
+            written = await self._cluster.apply_status(manifest, manager=api_names.MANAGER_OPERATOR)
+        except NotFoundError:
+            return  # deleted meanwhile: nobody is left to read it
+        self._store.put(GENERATION_SERVICE, written)
+
+
+def _is_ours(live: Manifest, service: GenerationService) -> bool:
+    """Controlled by this resource, or made by this operator and orphaned since (`kubectl delete --cascade=orphan`)."""
+    controller = names.controller_uid(live)
+    return controller == service.uid or (controller is None and names.is_managed(live))
+
+
+def _is_going(manifest: Manifest) -> bool:
+    return "deletionTimestamp" in manifest["metadata"]
+
+
+def _label(manifest: Manifest) -> str:
+    return f"{manifest['kind']} {manifest['metadata']['name']}"

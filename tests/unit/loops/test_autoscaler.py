@@ -1,0 +1,515 @@
+"""The loop on a cluster in memory: who is written, what is remembered, and that nobody disturbs anybody else."""
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from builders import ServiceBuilder, make_service
+from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Kind, Manifest
+from generation_operator.api.names import MANAGER_SCALER
+from generation_operator.api.resource import Key, key_of
+from generation_operator.cluster.memory import MemoryCluster, Write
+from generation_operator.cluster.ports import ClusterError, ConflictError, Scale
+from generation_operator.decide.types import Reason, Seconds, SignalName
+from generation_operator.loops.autoscaler import Autoscaler
+from generation_operator.observe.signals import Ask, Reading
+from generation_operator.observe.store import Autoscaling, Store
+
+NOW = 1_700_000_000.0
+STARTED = "2023-11-14T22:13:20Z"  # NOW, as the status tells it
+A, B = Key("default", "a"), Key("default", "b")
+DEFAULT_URL = "http://prometheus:9090"
+
+BUSY = {
+    SignalName.RESPONSE_TIME: 5.0,
+    SignalName.REQUEST_RATE: 500.0,
+    SignalName.CPU: 0.95,  # of 1 core
+    SignalName.MEMORY: 0.5 * 2**30,  # of 2 GiB
+    SignalName.QUEUE_LENGTH: 400.0,
+}
+IDLE = BUSY | {SignalName.RESPONSE_TIME: 0.05, SignalName.REQUEST_RATE: 1.0, SignalName.CPU: 0.05}
+CALM = BUSY | {SignalName.RESPONSE_TIME: 0.5, SignalName.CPU: 0.5}
+
+
+class FakeMetrics:
+    """What Prometheus would say; 100 pods report, so that coverage is never the question here."""
+
+    def __init__(self) -> None:
+        self.values: dict[Key, dict[SignalName, float]] = {}
+        self.errors: dict[Key, str] = {}
+        self.asks: list[Ask] = []
+        self.asked = asyncio.Event()
+        self.broken: Exception | None = None
+        self.meanwhile: Any = None  # called while the answer is under way
+
+    async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
+        self.asks = list(asks)
+        self.asked.set()
+        if self.broken is not None:
+            raise self.broken
+        if self.meanwhile is not None:
+            self.meanwhile()
+        return {
+            ask.key: Reading(error=self.errors[ask.key])
+            if ask.key in self.errors
+            else Reading(self.values.get(ask.key, {}), age=3.0, reporting=100)
+            for ask in asks
+        }
+
+
+class Cluster(MemoryCluster):
+    """Lets something happen right after a scale was read, and can lose Events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_read: Any = None
+        self.event_error: ClusterError | None = None
+        self.told = asyncio.Event()
+
+    async def get_scale(self, kind: Kind, namespace: str, name: str) -> Scale:
+        scale = await super().get_scale(kind, namespace, name)
+        if self.after_read is not None:
+            self.after_read()
+        return scale
+
+    async def emit_event(self, event: Manifest) -> None:
+        if self.event_error is not None:
+            raise self.event_error
+        await super().emit_event(event)
+        self.told.set()
+
+
+class World:
+    """Services with running Deployments, a store that has seen them, and the autoscaler."""
+
+    def __init__(self, *services: ServiceBuilder, replicas: int = 5) -> None:
+        self.cluster, self.store, self.metrics = Cluster(), Store(), FakeMetrics()
+        self.now = NOW
+        self.queued: list[Key] = []
+        for service in services:
+            self.add(service, replicas)
+        self.autoscaler = self.restarted()
+
+    def add(self, service: ServiceBuilder, replicas: int = 5) -> None:
+        resource = self.cluster.put(service.manifest())
+        key = key_of(resource)
+        owner = {"uid": resource["metadata"]["uid"], "controller": True}
+        labels = {"app": key.name}
+        self.cluster.put(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": key.name, "namespace": key.namespace, "ownerReferences": [owner]},
+                "spec": {
+                    "replicas": replicas,
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}},
+                },
+            }
+        )
+        self.metrics.values[key] = dict(CALM)
+        self.watch(key)
+
+    def watch(self, *keys: Key) -> None:
+        """Let the Deployments get ready, and everything arrive in the store."""
+        for key in keys:
+            self.store.put(DEPLOYMENT, self.cluster.set_ready(*key))
+            self.store.put(GENERATION_SERVICE, self.peek(GENERATION_SERVICE, key))
+
+    def restarted(self) -> Autoscaler:
+        return Autoscaler(
+            self.cluster,
+            self.store,
+            self.metrics,
+            self.queued.append,
+            clock=lambda: self.now,
+            prometheus_default_url=DEFAULT_URL,
+            tick_seconds=15,
+        )
+
+    async def tick(self, seconds: float = 15) -> None:
+        self.now += seconds
+        self.queued.clear()
+        await self.autoscaler.tick(Seconds(self.now))
+
+    async def warm(self) -> None:
+        """As after some minutes of calm."""
+        await self.tick()
+        await self.tick()
+        self.queued.clear()
+
+    def peek(self, kind: Kind, key: Key) -> Manifest:
+        return next(manifest for manifest in _run(self.cluster.list(kind)) if key_of(manifest) == key)
+
+    def replicas(self, key: Key = A) -> int:
+        return int(self.peek(DEPLOYMENT, key)["spec"]["replicas"])
+
+    def told(self, key: Key = A) -> Autoscaling:
+        told = self.store.autoscaling(key)
+        assert told is not None
+        return told
+
+    @property
+    def writes(self) -> list[Write]:
+        return self.cluster.writes
+
+
+def _run(coroutine: Any) -> Any:
+    """The result of a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waited")
+
+
+async def test_a_busy_service_gets_its_step() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    assert world.replicas() == 7
+    assert world.writes == [Write("scale", DEPLOYMENT, A, MANAGER_SCALER)]
+    assert world.told().decision.reason is Reason.HIGH_LOAD
+    assert world.queued == [A]
+
+
+async def test_an_idle_service_is_lowered_at_the_second_look() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = IDLE
+    await world.tick()
+    assert (world.replicas(), world.told().decision.reason) == (5, Reason.WARMING_UP)
+    await world.tick()
+    assert world.replicas() == 4
+
+
+async def test_a_step_is_followed_by_the_cooldown() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    await world.tick(299)
+    assert (world.replicas(), world.told().decision.reason) == (7, Reason.COOLDOWN)
+    await world.tick(1)
+    assert world.replicas() == 9
+
+
+async def test_the_store_shows_a_written_count_before_the_watch_does() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    seen = world.store.get(DEPLOYMENT, A)
+    assert seen is not None
+    await world.tick()
+    assert (world.store.get(DEPLOYMENT, A) or {})["spec"]["replicas"] == 7
+    assert seen["spec"]["replicas"] == 5, "manifests in the store are shared and never changed in place"
+    await world.tick()
+    assert world.told().decision.current == 7
+
+
+async def test_a_watch_event_during_the_write_is_kept() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    newer = world.peek(DEPLOYMENT, A) | {"spec": {"replicas": 9}}
+    newer["metadata"]["resourceVersion"] = "1000"
+    world.cluster.after_read = lambda: world.store.put(DEPLOYMENT, newer)
+    await world.tick()
+    assert world.store.get(DEPLOYMENT, A) is newer
+
+
+async def test_a_watch_event_of_before_the_write_comes_too_late() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    older = world.peek(DEPLOYMENT, A)
+    await world.tick()
+    world.store.put(DEPLOYMENT, older)
+    await world.tick()
+    assert world.told().decision.current == 7
+
+
+async def test_an_executed_step_is_told_in_an_event() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    [event] = world.cluster.events
+    decision = world.told().decision
+    assert event["metadata"] == {"name": f"a.{decision.id}", "namespace": "default"}
+    assert (event["reason"], event["type"]) == ("ScaledUp", "Normal")
+    assert event["message"].startswith("5 -> 7: High load detected (score: 75): ")
+    assert event["involvedObject"]["uid"] == world.peek(GENERATION_SERVICE, A)["metadata"]["uid"]
+    assert event["firstTimestamp"] == "2023-11-14T22:13:35Z"
+
+    world.metrics.values[A] = IDLE
+    await world.tick()
+    world.watch(A)
+    await world.tick(300)
+    assert [event["reason"] for event in world.cluster.events] == ["ScaledUp", "ScaledDown"]
+
+
+async def test_a_lost_event_changes_nothing() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.cluster.event_error = ClusterError(500, "no")
+    await world.tick()
+    assert (world.replicas(), world.queued) == (7, [A])
+
+
+@pytest.mark.parametrize("mode", ["Recommend", "Paused"])
+async def test_only_an_active_service_is_written(mode: str) -> None:
+    world = World(make_service("a").mode(mode))
+    world.metrics.values[A] = BUSY
+    for _ in range(3):
+        await world.tick()
+    assert (world.replicas(), world.writes, world.cluster.events) == (5, [], [])
+    told = world.told()
+    assert (told.decision.desired, told.decision.reason, told.state.last_step_at) == (7, Reason.HIGH_LOAD, None)
+
+
+async def test_the_pause_annotation_counts_also_when_it_comes_while_prometheus_answers() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    resource = world.peek(GENERATION_SERVICE, A)
+    paused = make_service("a").uid(resource["metadata"]["uid"]).paused_by_annotation().manifest()
+    world.metrics.meanwhile = lambda: world.store.put(GENERATION_SERVICE, paused)
+    await world.tick()
+    assert (world.replicas(), world.writes) == (5, [])
+
+
+async def test_a_count_that_the_hpa_has_moved_is_left_alone_until_it_is_seen() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    raised = world.peek(DEPLOYMENT, A)
+    raised["spec"]["replicas"] = 8
+    world.cluster.put(raised, manager="kube-controller-manager")
+    await world.tick()
+    assert (world.replicas(), world.writes, world.told().state.last_step_at) == (8, [], None)
+    assert world.told().write_error is None
+    world.watch(A)
+    await world.tick()
+    assert world.replicas() == 10
+
+
+async def test_a_count_that_moves_between_read_and_write_is_left_alone() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+
+    def raise_by_hpa() -> None:
+        raised = world.peek(DEPLOYMENT, A)
+        raised["spec"]["replicas"] = 8
+        world.cluster.put(raised, manager="kube-controller-manager")
+
+    world.cluster.after_read = raise_by_hpa
+    await world.tick()
+    assert (world.replicas(), world.told().state.last_step_at, world.told().write_error) == (8, None, None)
+
+
+@pytest.mark.parametrize("verb", ["get_scale", "scale"])
+async def test_a_write_that_failed_is_shown_and_tried_again_without_cooldown(verb: str) -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.cluster.fail(verb, ClusterError(503, "try later"))
+    await world.tick()
+    assert (world.replicas(), world.told().write_error) == (5, "503: try later")
+    assert world.told().state.last_step_at is None
+    assert world.cluster.events == []
+    await world.tick()
+    assert (world.replicas(), world.told().write_error, world.queued) == (7, None, [A])
+    assert world.told().state.last_step_at == world.now
+
+
+async def test_a_conflict_is_no_error() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.cluster.fail("scale", ConflictError(409, "modified"))
+    await world.tick()
+    assert (world.replicas(), world.told().write_error) == (5, None)
+    await world.tick()
+    assert world.replicas() == 7
+    assert world.queued == [A], "the time of the step is news, although the decision reads the same"
+
+
+async def test_an_unexpected_failure_of_one_write_disturbs_no_other() -> None:
+    world = World(make_service("a"), make_service("b"))
+    world.metrics.values |= {A: dict(BUSY), B: dict(BUSY)}
+
+    class BrokenError(Exception):
+        pass
+
+    def break_once() -> None:
+        world.cluster.after_read = None
+        raise BrokenError
+
+    world.cluster.after_read = break_once
+    await world.tick()
+    assert (world.replicas(A), world.replicas(B)) == (5, 7)
+    assert world.told(A).write_error == "the operator failed unexpectedly: see its log"
+
+
+async def test_services_that_cannot_be_decided_on_disturb_no_other() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    invalid = make_service("invalid").spec(port="many").manifest()
+    going = make_service("going").manifest()
+    going["metadata"]["deletionTimestamp"] = STARTED
+    malformed = make_service("malformed").manifest()
+    del malformed["metadata"]["uid"]
+    for resource in (invalid, going, malformed, make_service("childless").manifest()):
+        world.store.put(GENERATION_SERVICE, resource)
+    world.add(make_service("odd"))
+    odd = world.peek(DEPLOYMENT, Key("default", "odd")) | {"status": {"readyReplicas": "many"}}
+    world.store.put(DEPLOYMENT, odd)
+    await world.tick()
+    assert world.replicas() == 7
+    assert world.queued == [A]
+    assert [ask.key.name for ask in world.metrics.asks] == ["a", "childless", "odd"]
+
+
+@pytest.mark.parametrize("owner", [[], [{"uid": "somebody-else", "controller": True}]])
+async def test_a_deployment_of_somebody_else_is_not_scaled(owner: list[dict[str, Any]]) -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    foreign = world.peek(DEPLOYMENT, A)
+    foreign["metadata"]["ownerReferences"] = owner
+    world.store.put(DEPLOYMENT, foreign)
+    await world.tick()
+    assert (world.writes, world.store.autoscaling(A)) == ([], None)
+
+
+async def test_metrics_that_are_not_readable_hold_the_count_and_say_why() -> None:
+    world = World(make_service("a"), make_service("b"))
+    world.metrics.values |= {A: dict(BUSY), B: dict(BUSY)}
+    world.metrics.errors[A] = "PrometheusUnreachable: no"
+    await world.tick()
+    assert (world.replicas(A), world.replicas(B)) == (5, 7)
+    told = world.told(A)
+    assert (told.decision.valid, told.observation.metrics_error) == (False, "PrometheusUnreachable: no")
+
+
+async def test_the_resource_says_which_prometheus_and_how_to_read_it() -> None:
+    own = {"prometheusURL": "http://own:9090", "windowSeconds": 120, "maxAgeSeconds": 45}
+    world = World(make_service("a"), make_service("b").spec(metrics=own))
+    await world.tick()
+    assert world.metrics.asks == [Ask(A, DEFAULT_URL, 60, 60), Ask(B, "http://own:9090", 120, 45)]
+
+
+async def test_the_guards_need_limits_a_scale_down() -> None:
+    world = World(make_service("a"))
+    await world.warm()
+    cpu = {"name": "cpu", "target": {"averageUtilization": 70}, "current": {"averageUtilization": 75}}
+    metric = {"type": "Resource", "resource": cpu}
+    metadata = {"name": "a", "namespace": "default"}
+    world.store.put(HPA, {"metadata": metadata, "spec": {"metrics": [metric]}, "status": {"currentMetrics": [metric]}})
+    world.metrics.values[A] = IDLE
+    await world.tick()
+    assert (world.replicas(), world.told().decision.reason) == (5, Reason.GUARD_NEED)
+
+
+async def test_nothing_new_is_told_twice() -> None:
+    world = World(make_service("a"))
+    await world.tick()
+    assert world.queued == [A]
+    for rate in (501.0, 502.0, 503.0):
+        world.metrics.values[A] = CALM | {SignalName.REQUEST_RATE: rate}
+        await world.tick()
+        assert world.queued == []
+    assert world.told().decision.at == world.now, "the store has the newest all the same"
+    world.metrics.errors[A] = "PrometheusUnreachable: no"
+    await world.tick()
+    assert world.queued == [A]
+    world.metrics.errors[A] = "PrometheusUnreachable: still no"
+    await world.tick()
+    assert world.queued == [A]
+
+
+async def test_after_a_restart_the_cooldown_goes_on() -> None:
+    service = make_service("a")
+    world = World(service)
+    resource = world.peek(GENERATION_SERVICE, A) | {"status": {"autoscaling": {"lastScaleTime": STARTED}}}
+    world.store.put(GENERATION_SERVICE, resource)
+    world.metrics.values[A] = BUSY
+    await world.tick(299)
+    assert (world.replicas(), world.told().decision.reason) == (5, Reason.COOLDOWN)
+    await world.tick(1)
+    assert world.replicas() == 7
+
+
+async def test_a_restart_never_lowers_at_its_first_look() -> None:
+    world = World(make_service("a"))
+    await world.warm()
+    world.metrics.values[A] = IDLE
+    world.autoscaler = world.restarted()
+    await world.tick()
+    assert world.replicas() == 5
+    await world.tick()
+    assert world.replicas() == 4
+
+
+async def test_a_resource_made_anew_under_the_same_name_starts_anew() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    world.cluster.remove(GENERATION_SERVICE, *A)
+    world.add(make_service("a").uid("another"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    assert world.replicas() == 7
+    assert world.told().state.last_step_at == world.now
+
+
+async def test_a_resource_that_is_invalid_for_a_while_keeps_its_cooldown() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    valid = world.peek(GENERATION_SERVICE, A)
+    world.store.put(GENERATION_SERVICE, valid | {"spec": {"port": "many"}})
+    await world.tick()
+    world.store.put(GENERATION_SERVICE, valid)
+    await world.tick()
+    assert world.told().decision.reason is Reason.COOLDOWN
+
+
+async def test_a_clock_that_was_set_back_holds_a_recommendation_for_one_cooldown_only() -> None:
+    world = World(make_service("a").mode("Recommend"))
+    status = {"autoscaling": {"lastScaleTime": "2033-11-14T22:13:20Z"}}
+    world.store.put(GENERATION_SERVICE, world.peek(GENERATION_SERVICE, A) | {"status": status})
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    assert world.told().decision.reason is Reason.COOLDOWN
+    await world.tick(300)
+    assert world.told().decision.reason is Reason.HIGH_LOAD
+
+
+async def test_the_loop_outlives_a_failing_tick() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.metrics.broken = RuntimeError("no")
+    quick = Autoscaler(
+        world.cluster,
+        world.store,
+        world.metrics,
+        world.queued.append,
+        clock=lambda: NOW,
+        prometheus_default_url=None,
+        tick_seconds=0.01,
+    )
+    running = asyncio.create_task(quick.run())
+    async with asyncio.timeout(5):
+        await world.metrics.asked.wait()
+        assert world.replicas() == 5
+        world.metrics.broken = None
+        await world.cluster.told.wait()
+    assert world.replicas() == 7
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_decision_that_is_only_shown_equals_the_one_that_would_act() -> None:
+    """The same inputs give the same decision in every mode: try before you trust."""
+    decisions = []
+    for mode in ("Active", "Recommend", "Paused"):
+        world = World(make_service("a").mode(mode))
+        world.metrics.values[A] = BUSY
+        await world.tick()
+        decisions.append(dataclasses.replace(world.told().decision, id=""))
+    assert decisions[0] == decisions[1] == decisions[2]

@@ -1,0 +1,333 @@
+"""Reading Prometheus: batching and isolation with a fake client, and the real client against a loopback server."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from generation_operator.api.resource import Key
+from generation_operator.decide.types import SignalName
+from generation_operator.observe.prometheus import Client, PrometheusSource
+from generation_operator.observe.queries import queries
+from generation_operator.observe.signals import Ask, Reading
+
+A, B = Key("x", "a"), Key("y", "b")
+EIGHT = len(queries(60, 60))  # queries of one batch
+
+
+def ask(key: Key = A, url: str | None = "http://one:9090", window: int = 60, age: int = 60) -> Ask:
+    return Ask(key, url, window, age)
+
+
+def answer(value: float, *keys: Key) -> list[dict[str, Any]]:
+    return [
+        {"metric": {"namespace": key.namespace, "service": key.name}, "value": [1_700_000_000, str(value)]}
+        for key in keys
+    ]
+
+
+class FakeClient:
+    """Answers every query with 2 for services A and B, unless it has been told to fail or to wait."""
+
+    def __init__(self, *, error: Exception | None = None, until: threading.Event | None = None) -> None:
+        self.queries: list[str] = []
+        self.closed = False
+        self.threads: set[str] = set()
+        self._error = error
+        self._until = until
+
+    def custom_query(self, query: str) -> object:
+        self.queries.append(query)
+        self.threads.add(threading.current_thread().name)
+        if self._until is not None:
+            self._until.wait(5)
+        if self._error is not None:
+            raise self._error
+        return answer(2, A, B)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def source(clients: dict[str, FakeClient], **settings: Any) -> Iterator[PrometheusSource]:
+    made: list[str] = []
+
+    def connect(url: str) -> Client:
+        assert url not in made, "one client per server"
+        made.append(url)
+        return clients[url]
+
+    reader = PrometheusSource(connect, **settings)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+async def test_services_with_the_same_settings_share_one_batch_of_queries() -> None:
+    client = FakeClient()
+    with source({"http://one:9090": client}) as reader:
+        readings = await reader.read([ask(A), ask(B), ask(Key("z", "unknown"))])
+    assert sorted(client.queries) == sorted(queries(60, 60).values())
+    expected = Reading(values=dict.fromkeys(SignalName, 2.0), age=2.0, reporting=2)
+    assert readings == {A: expected, B: expected, Key("z", "unknown"): Reading()}
+
+
+async def test_another_window_or_age_is_another_batch() -> None:
+    client = FakeClient()
+    with source({"http://one:9090": client}) as reader:
+        await reader.read([ask(A), ask(B, window=120), ask(Key("z", "c"), age=30)])
+    assert sorted(client.queries) == sorted(
+        [*queries(60, 60).values(), *queries(120, 60).values(), *queries(60, 30).values()]
+    )
+
+
+async def test_queries_run_in_threads_of_their_own() -> None:
+    client = FakeClient()
+    with source({"http://one:9090": client}) as reader:
+        await reader.read([ask()])
+    assert all(name.startswith("prometheus") for name in client.threads)
+
+
+async def test_nothing_is_asked_when_nobody_asks() -> None:
+    with source({}) as reader:
+        assert await reader.read([]) == {}
+
+
+async def test_without_a_url_the_remedy_is_named() -> None:
+    with source({}) as reader:
+        reading = (await reader.read([ask(url=None)]))[A]
+    assert reading == Reading(
+        error="PrometheusUnreachable: no Prometheus is named; "
+        "set spec.metrics.prometheusURL, or the operator's own Prometheus URL"
+    )
+
+
+async def test_one_failing_server_disturbs_no_other() -> None:
+    bad, good = FakeClient(error=ConnectionRefusedError("secret detail")), FakeClient()
+    with source({"http://bad": bad, "http://good": good}) as reader:
+        readings = await reader.read([ask(A, "http://bad"), ask(B, "http://good")])
+        again = await reader.read([ask(A, "http://bad")])
+    assert (
+        readings[A].error
+        == again[A].error
+        == (
+            "PrometheusUnreachable: http://bad did not answer (ConnectionRefusedError); "
+            "check spec.metrics.prometheusURL, or the operator's own Prometheus URL"
+        )
+    )
+    assert len(bad.queries) == 2, "the first failure ends a batch, and a quick failure is tried again at the next read"
+    assert readings[B].error is None
+
+
+async def test_a_url_that_no_client_can_be_made_of_is_an_error_of_its_services_only() -> None:
+    with source({"http://good": FakeClient()}) as reader:
+        readings = await reader.read([ask(A, "http://other"), ask(B, "http://good")])
+    assert (readings[A].error or "").startswith("PrometheusUnreachable: http://other is no URL of a server; ")
+    assert readings[B].error is None
+
+
+async def test_a_slow_server_delays_a_read_once_and_is_then_left_alone_for_a_while() -> None:
+    release, clock = threading.Event(), Clock()
+    slow, good = FakeClient(until=release), FakeClient()
+    any_failure_is_slow = {"read_seconds": 0.2, "slow_seconds": -1.0}
+    with source({"http://slow": slow, "http://good": good}, clock=clock, **any_failure_is_slow) as reader:
+        asks = [ask(A, "http://slow"), ask(B, "http://good")]
+        readings = await reader.read(asks)
+        assert (readings[A].error or "").startswith("PrometheusUnreachable: http://slow did not answer in time; ")
+        assert readings[B].error is None
+        asked = len(slow.queries)
+
+        clock.now += 14.9
+        assert await reader.read(asks) == readings
+        assert (len(slow.queries), len(good.queries)) == (asked, 2 * EIGHT)
+
+        release.set()
+        clock.now += 0.2
+        assert (await reader.read(asks))[A].error is None
+
+
+async def test_a_thread_stops_asking_when_nobody_waits_any_more() -> None:
+    release, clock = threading.Event(), Clock()
+    slow = FakeClient(until=release)
+    with source({"http://slow": slow}, read_seconds=0.05, clock=clock) as reader:
+        await reader.read([ask(A, "http://slow")])
+        clock.now += 1
+        release.set()
+        await asyncio.sleep(0.1)
+        assert len(slow.queries) == 1
+
+
+async def test_a_server_that_nobody_names_any_more_is_let_go() -> None:
+    one, two = FakeClient(), FakeClient()
+    with source({"http://one": one, "http://two": two}) as reader:
+        await reader.read([ask(A, "http://one"), ask(B, "http://two")])
+        await reader.read([ask(B, "http://two")])
+        assert (one.closed, two.closed) == (True, False)
+    assert two.closed
+
+
+async def test_a_password_in_the_url_is_not_repeated() -> None:
+    url = "http://user:p%40ss@prom:9090/path?token=t"
+    with source({url: FakeClient(error=OSError())}) as reader:
+        error = (await reader.read([ask(url=url)]))[A].error or ""
+    assert error.startswith("PrometheusUnreachable: http://prom:9090 did not answer")
+
+
+# --- the real client against a server on the loopback interface ---------------------------------------------------
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[tuple[str, list[str]]]:
+    """A Prometheus that answers as the handler does; yields its URL and the queries that it has got."""
+    asked: list[str] = []
+
+    async def query(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["query"])
+        return await handler(request)
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query", query)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        yield f"http://127.0.0.1:{port}", asked
+    finally:
+        await runner.cleanup()
+
+
+async def read_real(handler: Handler, **settings: Any) -> tuple[Reading, list[str]]:
+    async with serving(handler) as (url, asked):
+        reader = PrometheusSource(**settings)
+        try:
+            reading = (await reader.read([ask(url=f"{url}/")]))[A]
+        finally:
+            reader.close()
+    assert url not in (reading.error or "").replace(f"PrometheusUnreachable: {url} ", "")
+    return reading, asked
+
+
+def vector(result: list[dict[str, Any]]) -> web.Response:
+    return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+async def test_real_client_reads_all_queries() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return vector(answer(4, A))
+
+    reading, asked = await read_real(handler)
+    assert reading == Reading(dict.fromkeys(SignalName, 4.0), age=4.0, reporting=4)
+    assert sorted(asked) == sorted(queries(60, 60).values())
+
+
+async def test_real_client_takes_an_empty_answer_as_no_samples() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return vector([])
+
+    assert (await read_real(handler))[0] == Reading()
+
+
+async def test_real_client_tries_a_server_error_once_more() -> None:
+    calls = 0
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        nonlocal calls
+        calls += 1
+        return web.Response(status=503, headers={"Retry-After": "3600"}) if calls == 1 else vector(answer(1, A))
+
+    reading, asked = await read_real(handler)
+    assert reading.error is None
+    assert len(asked) == EIGHT + 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 503])
+async def test_real_client_reports_a_status_and_nothing_of_the_body(status: int) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text="internal secret")
+
+    reading, asked = await read_real(handler)
+    assert f" answered with HTTP status {status}; " in (reading.error or "")
+    assert "secret" not in (reading.error or "")
+    assert len(asked) == (2 if status >= 500 else 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>login</html>",
+        b"[]",
+        b"null",
+        b'{"status": "error", "error": "secret"}',
+        b'{"data": {"result": "secret"}}',
+        b'{"data": {"result": [{"metric": {}}]}}',
+        b"\xff\xfe\x00",
+    ],
+)
+async def test_real_client_survives_garbage(body: bytes) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    error = (await read_real(handler))[0].error or ""
+    assert " sent what is no answer to a query; " in error
+    assert "secret" not in error
+
+
+async def test_real_client_never_blocks_the_loop_and_gives_up_in_time() -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.6)
+        return vector([])
+
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.005)
+
+    counting = asyncio.create_task(count_turns())
+    started = time.monotonic()
+    reading, asked = await read_real(handler, read_seconds=0.2)
+    counting.cancel()
+    assert " did not answer in time; " in (reading.error or "")
+    assert len(asked) == 1
+    assert time.monotonic() - started < 5  # far above what it takes, far below eight slow queries with their retries
+    assert turns > 5
+
+
+async def test_real_client_names_a_server_that_is_not_there() -> None:
+    async with serving(lambda _: asyncio.sleep(0, web.Response())) as (url, _):
+        pass
+    reader = PrometheusSource()
+    try:
+        error = (await reader.read([ask(url=url)]))[A].error or ""
+    finally:
+        reader.close()
+    assert error.startswith(f"PrometheusUnreachable: {url} did not answer (ConnectionError); ")
+
+
+@pytest.mark.parametrize("url", ["http://", "http://:9090", "http://[::1", "http://host:port", "http://host:99999"])
+async def test_real_client_is_not_made_of_nonsense(url: str) -> None:
+    reader = PrometheusSource()
+    assert " is no URL of a server; " in ((await reader.read([ask(url=url)]))[A].error or "")
+    reader.close()

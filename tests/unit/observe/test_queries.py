@@ -1,0 +1,75 @@
+"""The text of the queries and the reading of instant vectors."""
+
+import math
+import re
+from typing import Any
+
+import pytest
+
+from generation_operator.api.resource import Key
+from generation_operator.decide.types import SignalName
+from generation_operator.observe.queries import Evidence, parse_vector, queries
+
+
+def entry(value: Any, **labels: str) -> dict[str, Any]:
+    return {"metric": labels, "value": [1_700_000_000.1, value]}
+
+
+def test_there_is_one_query_for_each_signal_and_each_piece_of_evidence() -> None:
+    assert set(queries(60, 60)) == {*SignalName, *Evidence}
+
+
+def test_a_rate_joins_with_the_service_of_its_pod() -> None:
+    assert queries(75, 60)[SignalName.REQUEST_RATE] == (
+        "sum by (namespace, service) (rate(generation_service_requests_total[75s])"
+        " * on (namespace, pod) group_left (service)"
+        " topk by (namespace, pod) (1, group by (namespace, pod, service) (generation_service_info)))"
+    )
+
+
+def test_a_pod_reports_when_its_newest_sample_is_not_too_old() -> None:
+    assert queries(60, 45)[Evidence.REPORTING] == (
+        "count by (namespace, service)"
+        " (time() - max by (namespace, pod, service) (timestamp(generation_service_info)) <= 45)"
+    )
+
+
+def test_the_window_and_the_age_are_all_that_differs() -> None:
+    for query, text in queries(17, 19).items():
+        assert re.sub(r"\[17s\]", "[60s]", text).replace("<= 19)", "<= 60)") == queries(60, 60)[query]
+
+
+def test_values_are_found_by_service() -> None:
+    result = [
+        entry("1.5", namespace="x", service="a"),
+        entry("2", namespace="y", service="a"),
+        entry("NaN", namespace="x", service="b"),
+        entry("+Inf", namespace="x", service="c"),
+    ]
+    values = parse_vector(result)
+    assert math.isnan(values.pop(Key("x", "b")))
+    assert values == {Key("x", "a"): 1.5, Key("y", "a"): 2.0, Key("x", "c"): math.inf}
+
+
+def test_samples_of_nobody_are_left_out() -> None:
+    assert parse_vector([entry("1"), entry("1", namespace="x"), entry("1", service="a")]) == {}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        "up",
+        {"a": 1},
+        [1_700_000_000.1, "1"],  # a scalar
+        [{"metric": {}, "values": [[1, "1"]]}],  # a matrix
+        [{"metric": {}, "histogram": [1, {}]}],
+        [{"metric": None, "value": [1, "1"]}],
+        [{"metric": {"namespace": "x", "service": "a"}, "value": [1]}],
+        [{"metric": {"namespace": "x", "service": "a"}, "value": [1, 2]}],
+        [{"metric": {"namespace": "x", "service": "a"}, "value": [1, "many"]}],
+    ],
+)
+def test_what_is_no_instant_vector_is_refused(result: object) -> None:
+    with pytest.raises(ValueError, match=r"instant vector|float"):
+        parse_vector(result)
