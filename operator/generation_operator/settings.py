@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 PREFIX: Final = "GENERATION_OPERATOR_"
 
-T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 
 class LogLevel(StrEnum):
@@ -68,20 +68,24 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _choice(choices: type[T]) -> Callable[[str], T]:
-    names: dict[str, T] = {str(choice).casefold(): choice for choice in choices}  # type: ignore[attr-defined]
+def _choice(choices: type[E]) -> Callable[[str], E]:
+    names = {choice.casefold(): choice for choice in choices}
 
-    def parse(text: str) -> T:
+    def parse(text: str) -> E:
         if text.casefold() not in names:
-            raise ValueError(f"one of {', '.join(str(choice) for choice in names.values())}")
+            raise ValueError(f"one of {', '.join(choices)}")
         return names[text.casefold()]
 
     return parse
 
 
 def _url(text: str) -> str | None:
-    parts = urlsplit(text)
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname):
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that cannot be
+        valid = False
+    if text and not valid:
         raise ValueError("an http or https URL, for example http://prometheus.monitoring:9090")
     return text.rstrip("/") or None
 
@@ -113,8 +117,8 @@ class Settings:
         Variable(
             _url,
             "",
-            "Base URL of the Prometheus for resources that name none in spec.metrics.prometheusURL. Empty: such resources "
-            "have no metrics and keep their replicas.",
+            "Base URL of the Prometheus for resources that name none in spec.metrics.prometheusURL. Empty: such "
+            "resources have no metrics and keep their replicas.",
         ),
     ]
     watch_namespaces: Annotated[
@@ -122,8 +126,8 @@ class Settings:
         Variable(
             _namespaces,
             "",
-            "Namespaces to watch, with commas between them. Empty: all, which needs cluster-wide rights. Named ones need "
-            "rights there only, but a CRD that appears later is used only after a restart or the next resync.",
+            "Namespaces to watch, with commas between them. Empty: all, which needs cluster-wide rights. Named ones "
+            "need rights there only, but what an API that is installed later brings is then seen by resyncs only.",
         ),
     ]
     tick_seconds: Annotated[
@@ -131,8 +135,8 @@ class Settings:
         Variable(
             _number(0.1, 300),
             "5",
-            "Seconds between two decisions. Shorter reacts sooner and asks Prometheus more often; shorter than the scrape "
-            "interval sees nothing new.",
+            "Seconds between two decisions. Shorter reacts sooner and asks Prometheus more often; shorter than the "
+            "scrape interval sees nothing new.",
         ),
     ]
     resync_seconds: Annotated[

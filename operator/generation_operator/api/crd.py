@@ -225,7 +225,7 @@ def main() -> int:
     if file is None:
         sys.stdout.write(render())
         return 0
-    if not file.exists() or file.read_text() != render():
+    if not file.is_file() or file.read_text() != render():
         sys.stderr.write(f"{file} is not what the models say: run `make crds` and commit the result\n")
         return 1
     return 0

@@ -1,7 +1,10 @@
-"""Kubernetes resource quantities: the strings `500m`, `1Gi`, `2` as exact numbers."""
+"""Kubernetes resource quantities: the strings `500m`, `1Gi`, `2` as the numbers that the API server compares.
+
+It rounds and caps extremes, and so do we: a request and a limit must never compare one way there and another way here.
+"""
 
 import re
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal, localcontext
 from typing import Final
 
 # A subset of the API server's grammar: plain decimals with an optional suffix; exponents (1e3) are left out on purpose.
@@ -20,16 +23,21 @@ _SUFFIXES: Final = {
     "Ti": Decimal(2**40),
 }
 _QUANTITY: Final = re.compile(QUANTITY_PATTERN)
+_FINEST: Final = Decimal("1e-9")  # what is finer is rounded up
+_MOST_BINARY: Final = Decimal(2**63 - 1)  # where Ki, Mi, Gi and Ti end; decimal suffixes go on
+_DIGITS: Final = 60  # 15 before the point, 13 of Ti and 12 after the point fit: nothing is lost on the way
 
 
 def parse_quantity(text: str) -> Decimal:
-    """The exact value of a quantity, in cores or bytes.
+    """The value of a quantity, in cores or bytes, as the API server reads it.
 
     Raises:
         ValueError: the text is not a quantity.
     """
-    match = _QUANTITY.match(text)
+    match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a Kubernetes quantity: write it like 500m, 2 or 1Gi")
     suffix = match.group(2) or ""
-    return Decimal(text.removesuffix(suffix)) * _SUFFIXES[suffix]
+    with localcontext(prec=_DIGITS):
+        value = (Decimal(text.removesuffix(suffix)) * _SUFFIXES[suffix]).quantize(_FINEST, rounding=ROUND_UP)
+    return min(value, _MOST_BINARY) if suffix.endswith("i") else value

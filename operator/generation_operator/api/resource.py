@@ -1,7 +1,7 @@
 """One `GenerationService` as the operator sees it: identity plus a parsed spec, or the reason why it has none."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -68,11 +68,15 @@ def parse(manifest: Mapping[str, Any]) -> GenerationService:
         InvalidSpecError: a field is missing, unknown or breaks a rule. All problems are listed, each with its path.
     """
     metadata = manifest["metadata"]
-    _check_name(metadata["name"])
+    problems = list(_name_problems(metadata["name"]))
+    spec = None
     try:
-        spec = GenerationServiceSpec.model_validate(manifest.get("spec") or {})
+        # Only the names on the wire: `min_replicas` is as unknown here as it is to the API server.
+        spec = GenerationServiceSpec.model_validate(manifest.get("spec") or {}, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise InvalidSpecError("; ".join(_problem(detail) for detail in error.errors())) from None
+        problems += [_problem(detail) for detail in error.errors()]
+    if spec is None or problems:
+        raise InvalidSpecError("; ".join(problems))
     annotations = metadata.get("annotations") or {}
     return GenerationService(
         key=key_of(manifest),
@@ -83,11 +87,11 @@ def parse(manifest: Mapping[str, Any]) -> GenerationService:
     )
 
 
-def _check_name(name: str) -> None:
+def _name_problems(name: str) -> Iterator[str]:
     if len(name) > NAME_LIMIT:
-        raise InvalidSpecError(NAME_TOO_LONG)
+        yield NAME_TOO_LONG
     if not NAME_PATTERN.fullmatch(name):
-        raise InvalidSpecError(NAME_UNUSABLE)
+        yield NAME_UNUSABLE
 
 
 def _problem(detail: ErrorDetails) -> str:

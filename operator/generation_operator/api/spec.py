@@ -9,7 +9,7 @@ Numbers that are defaults come from the performance guide unless a comment says 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from generation_operator.api.quantity import QUANTITY_PATTERN, parse_quantity
 
@@ -25,14 +25,24 @@ def to_camel(name: str) -> str:
 
 
 class Model(BaseModel):
-    """Base of all spec models: camelCase on the wire, frozen, unknown fields refused.
+    """Base of all spec models: camelCase on the wire, frozen, unknown fields refused, no other type taken for the right one.
 
     `cel` lists the rules that tie fields together. Each is enforced twice: by the API server (x-kubernetes-validations)
     and, for a resource that slipped through, by a validator here that raises the same message.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+    # strict: "8000" is no port and "yes" is no boolean, as in the API server. Enums alone arrive as their text.
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", strict=True)
     cel: ClassVar[tuple["CelRule", ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: object) -> object:
+        # As in the API server, which drops a null or puts the default in its place: `env:` with nothing behind it.
+        if not isinstance(given, dict):
+            return given
+        known = {info.alias for info in cls.model_fields.values()}
+        return {name: value for name, value in given.items() if value is not None or name not in known}
 
 
 class CelRule(BaseModel):
@@ -297,14 +307,16 @@ class Scaling(Model):
     )
     mode: Mode = Field(
         Mode.ACTIVE,
+        strict=False,
         description="Active: decisions are carried out. Recommend: decisions are only shown, nothing writes replicas. "
         "Paused: replicas stay as they are.",
     )
     engine: Engine = Field(
         Engine.DIRECT,
+        strict=False,
         description="Direct: the operator writes the scale subresource; the HorizontalPodAutoscaler can only raise.",
     )
-    policy: Policy = Field(Policy.SCORE, description="Score: the performance guide's weighted scores.")
+    policy: Policy = Field(Policy.SCORE, strict=False, description="Score: the performance guide's weighted scores.")
     min_replicas: int = Field(
         2, ge=1, le=1000, description="Replicas that are always kept. `kubectl scale gensvc/NAME --replicas=N` sets it."
     )
@@ -326,6 +338,7 @@ class Vertical(Model):
 
     mode: VerticalMode = Field(
         VerticalMode.RECOMMEND,
+        strict=False,
         description="Recommend: a VerticalPodAutoscaler shows recommendations and changes nothing. Off: none is made.",
     )
 
@@ -348,7 +361,8 @@ class Metrics(Model):
 
     prometheus_url: str | None = Field(
         None,
-        pattern=r"^https?://[^\s]+$",
+        # Printable ASCII, spelt out: what counts as white space differs between the API server and us.
+        pattern=r"^https?://[!-~]+$",
         max_length=512,
         description="Base URL of the Prometheus that scrapes this service; by default the operator's own setting.",
     )
@@ -375,11 +389,12 @@ class GenerationServiceSpec(Model):
     proxy: Proxy = Field(Proxy(), description="The nginx in front of the service.")
     metrics: Metrics = Field(Metrics(), description="Where the observed signals come from.")
 
-    @model_validator(mode="after")
-    def _variables_once(self) -> "GenerationServiceSpec":
+    @field_validator("env")
+    @classmethod
+    def _variables_once(cls, env: list[EnvVar]) -> list[EnvVar]:
         # The API server refuses a second entry by itself: the list is a map by name.
-        chosen = [variable.name for variable in self.env]
+        chosen = [variable.name for variable in env]
         for name in chosen:
             if chosen.count(name) > 1:
-                raise ValueError(f"env: {name} is given twice: set each variable once")
-        return self
+                raise ValueError(f"{name} is given twice: set each variable once")
+        return env

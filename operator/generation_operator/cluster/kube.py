@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
+import yaml
 from kubernetes.aio import config as kubeconfig_files
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -69,10 +70,12 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
         if kubeconfig is None:
             kubeconfig_files.load_incluster_config(configuration)  # reads the token file again every minute
         else:
+            # Opened here first: the loader takes a file that is not there for an empty one.
+            kubeconfig.open().close()
             await kubeconfig_files.load_kube_config(
                 str(kubeconfig), client_configuration=configuration, persist_config=False
             )
-    except (kubeconfig_files.ConfigException, OSError, ValueError) as error:
+    except (kubeconfig_files.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
         if kubeconfig is None:
             raise ClusterError(0, f"no service account: {error} Run in a pod, or name a kubeconfig") from error
         raise ClusterError(0, f"kubeconfig {kubeconfig} cannot be used: {error}") from error

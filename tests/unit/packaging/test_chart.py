@@ -114,8 +114,8 @@ def test_versions_agree() -> None:
 
 
 def test_every_variable_of_the_chart_is_a_setting_of_the_operator(helm_path: str) -> None:
-    from generation_operator.settings import Settings
+    from generation_operator.settings import read
 
     [container] = only(render(helm_path), "Deployment")["spec"]["template"]["spec"]["containers"]
-    settings = Settings.from_environment({entry["name"]: entry["value"] for entry in container["env"]})
+    settings = read({entry["name"]: entry["value"] for entry in container["env"]})
     assert settings.prometheus_url == "http://prometheus-server.monitoring.svc:80"

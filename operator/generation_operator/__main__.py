@@ -1,0 +1,178 @@
+"""The composition root: the only place that reads the environment, and where every part gets to know the others.
+
+Crash-only: all loops run as root tasks of kopf, so that the end of one, by an error, ends the process with exit code 1
+and the reason in the log. A process that limps on without one of its loops would look healthy and do nothing.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import kopf
+
+from generation_operator import handlers, settings, telemetry
+from generation_operator.api.resource import Key
+from generation_operator.cluster.kube import KubeCluster, connect
+from generation_operator.cluster.ports import ClusterError
+from generation_operator.loops.autoscaler import Autoscaler
+from generation_operator.loops.resync import Resync
+from generation_operator.loops.workqueue import WorkQueue
+from generation_operator.observe.prometheus import PrometheusSource
+from generation_operator.observe.signals import Ask, MetricsSource, Reading
+from generation_operator.observe.store import Store
+from generation_operator.reconcile.reconcile import Reconciler
+from generation_operator.settings import Settings, SettingsError
+
+_log = logging.getLogger("generation_operator")
+
+_BAD_SETTINGS: Final = 2
+# A tick waits at most 6 s for Prometheus and a few more for the API server; what is later than this hangs.
+_LATEST_TICK_SECONDS: Final = 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the operator until it is told to stop (0), a part of it fails (1) or its settings are bad (2)."""
+    _parser().parse_args(arguments)
+    try:
+        chosen = settings.read(os.environ)
+    except SettingsError as error:
+        print(f"generation-operator: {error}", file=sys.stderr)  # noqa: T201 - there is no log yet
+        return _BAD_SETTINGS
+    telemetry.set_up_logging(chosen.log_level, chosen.log_format)
+    try:
+        asyncio.run(run(chosen))
+    except ClusterError as error:
+        _log.error("the operator stops: %s", error)
+        return 1
+    except Exception:  # noqa: BLE001 - whatever ended it has to be in the log, in the log's format
+        _log.exception("the operator stops: a part of it failed")
+        return 1
+    _log.info("the operator has stopped")
+    return 0
+
+
+async def run(chosen: Settings) -> None:
+    """Connect, look at everything once, then watch, reconcile and scale until told to stop.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or misses the CRD.
+    """
+    async with connect(chosen.kubeconfig) as cluster:
+        metrics = PrometheusSource()
+        try:
+            await _operate(chosen, cluster, metrics)
+        finally:
+            metrics.close()
+
+
+async def _operate(chosen: Settings, cluster: KubeCluster, metrics: PrometheusSource) -> None:
+    store = Store()
+    queue: WorkQueue[Key] = WorkQueue()
+    pulse = Pulse(metrics, latest=max(_LATEST_TICK_SECONDS, 5 * chosen.tick_seconds))
+    resync = Resync(cluster, store, queue.add, namespaces=chosen.watch_namespaces, seconds=chosen.resync_seconds)
+    reconciler = Reconciler(
+        cluster, store, cluster_domain=chosen.cluster_domain, clock=time.time, vpa_available=resync.vpa_available
+    )
+    autoscaler = Autoscaler(
+        cluster,
+        store,
+        pulse,
+        queue.add,
+        clock=time.time,
+        prometheus_default_url=chosen.prometheus_url,
+        tick_seconds=chosen.tick_seconds,
+    )
+    # Before anything acts: who sees an empty store takes existing children for missing ones.
+    await resync.once()
+    _log.info("watching %s", ", ".join(chosen.watch_namespaces) or "all namespaces")
+
+    # kopf ends every task that was started after it, so its own come first and the loops end together with it.
+    existing = asyncio.all_tasks()
+    tasks = [
+        *await _watch(chosen, cluster, store, queue, pulse),
+        asyncio.create_task(queue.run(reconciler.reconcile, workers=chosen.workers), name="work queue"),
+        asyncio.create_task(resync.run(), name="resync"),
+        asyncio.create_task(autoscaler.run(), name="autoscaler"),
+    ]
+    await kopf.run_tasks(tasks, ignored=existing)
+
+
+async def _watch(
+    chosen: Settings, cluster: KubeCluster, store: Store, queue: WorkQueue[Key], pulse: "Pulse"
+) -> Collection[asyncio.Task[None]]:
+    """Start the tasks of kopf."""
+
+    async def login() -> kopf.ConnectionInfo:
+        credentials = await cluster.credentials()
+        return kopf.ConnectionInfo(
+            server=credentials.server,
+            ca_path=credentials.ca_path,
+            certificate_path=credentials.certificate_path,
+            private_key_path=credentials.private_key_path,
+            token=credentials.token,
+            insecure=credentials.insecure,
+        )
+
+    registry = kopf.OperatorRegistry()
+    handlers.register(registry, store, queue.add)
+    handlers.register_login(registry, login)
+    handlers.register_liveness(registry, pulse.problem)
+    kopf_settings = kopf.OperatorSettings()
+    handlers.configure(kopf_settings, namespaced=bool(chosen.watch_namespaces))
+    return await kopf.spawn_tasks(
+        registry=registry,
+        settings=kopf_settings,
+        standalone=True,  # no peering: the Deployment runs one replica
+        clusterwide=not chosen.watch_namespaces,
+        namespaces=chosen.watch_namespaces,
+        liveness_endpoint=f"http://0.0.0.0:{chosen.probe_port}/healthz" if chosen.probe_port else None,
+    )
+
+
+class Pulse:
+    """A `MetricsSource` that notes when it was asked, which each tick of the autoscaler does, with or without services.
+
+    Args:
+        metrics: who answers.
+        latest: seconds after which a missing tick is a problem.
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, metrics: MetricsSource, *, latest: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._latest = latest
+        self._clock = clock
+        self._beat = clock()
+
+    async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
+        """Ask the source."""
+        self._beat = self._clock()
+        return await self._metrics.read(asks)
+
+    def problem(self) -> str | None:
+        """Why the autoscaler is not alive, None while it is."""
+        age = self._clock() - self._beat
+        return f"the autoscaler has not ticked for {age:.0f} s" if age > self._latest else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = ["environment variables:"]
+    for name, default, about in settings.table():
+        lines.append(f"  {name}" + (f" (default {default})" if default else ""))
+        lines += textwrap.wrap(about, 90, initial_indent="      ", subsequent_indent="      ")
+    return argparse.ArgumentParser(
+        prog="python -m generation_operator",
+        description="The Generation Operator. It is configured by environment variables only.",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
