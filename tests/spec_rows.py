@@ -23,6 +23,7 @@ class Row:
     path: str = ""  # part of the field path that the API server names
     message: str = ""  # part of its message
     local_message: str | None = None  # what the models say where pydantic words a plain bound differently
+    strict_only: bool = False  # an unknown field: refused by server-side apply and --validate=strict, else pruned
     name: str = "row"
     remove: tuple[str, ...] = ()
 
@@ -62,6 +63,15 @@ def _accepted(title: str, spec: Patch | None = None, name: str = "row") -> Row:
 
 def _refused(title: str, spec: Patch, path: str, message: str, local: str | None = None) -> Row:
     return Row(title, accepted=False, spec=spec, path=path, message=message, local_message=local)
+
+
+def _unknown(title: str, spec: Patch, path: str) -> Row:
+    undeclared = "field not declared in schema"
+    return Row(title, False, spec, path=path, message=undeclared, local_message="not permitted", strict_only=True)
+
+
+def _secret(**key: str) -> Patch:
+    return {"env": [{"name": "A", "valueFrom": {"secretKeyRef": key}}]}
 
 
 ROWS: Final = [
@@ -134,7 +144,7 @@ ROWS: Final = [
     ),
     # One source per variable.
     _accepted("literal variable", {"env": [{"name": "A", "value": "b"}]}),
-    _accepted("secret variable", {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]}),
+    _accepted("secret variable", _secret(name="s", key="k")),
     _refused(
         "variable with two sources",
         {"env": [{"name": "A", "value": "b", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
@@ -148,6 +158,16 @@ ROWS: Final = [
         "uplicate",
         "set each variable once",
     ),
+    _accepted("as many variables as fit", {"env": [{"name": f"A{number}"} for number in range(64)]}),
+    _refused(
+        "one variable too many",
+        {"env": [{"name": f"A{number}"} for number in range(65)]},
+        "spec.env",
+        "must have at most 64 items",
+        "at most 64 items",
+    ),
+    _refused("variable with a dash", {"env": [{"name": "A-B"}]}, "spec.env[0].name", "should match", "match pattern"),
+    _refused("secret without key", _secret(name="s"), "secretKeyRef.key", "Required value", "Field required"),
     # Bounds, enums and patterns.
     _accepted("highest port", {"port": 65535}),
     _refused("port zero", {"port": 0}, "spec.port", "should be greater than or equal to 1"),
@@ -164,6 +184,27 @@ ROWS: Final = [
     _refused(
         "quantity that is none", _resources(requests={"cpu": "much"}), "requests.cpu", "should match", "match pattern"
     ),
+    # Beyond what the API server tells apart, both sides round up or cap: these are equal.
+    _accepted(
+        "quantities finer than 10^-9",
+        _resources(requests={"cpu": "0.000000002m"}, limits={"cpu": "0.000000001m"}),
+    ),
+    _accepted(
+        "binary quantities above 2^63",
+        _resources(requests={"memory": "999999999999Ti"}, limits={"memory": "888888888888Ti"}),
+    ),
+    _refused(
+        "decimal quantities above 2^63",
+        _resources(requests={"memory": "999999999999T"}, limits={"memory": "888888888888T"}),
+        "spec.resources.requests.memory",
+        "lower the request or raise the limit",
+    ),
+    _refused(
+        "quantities that differ in the 24th digit",
+        _resources(requests={"memory": "123456789012345.123456789T"}, limits={"memory": "123456789012345.123456788T"}),
+        "spec.resources.requests.memory",
+        "lower the request or raise the limit",
+    ),
     _refused(
         "negative quantity", _resources(limits={"memory": "-1Gi"}), "limits.memory", "should match", "match pattern"
     ),
@@ -175,15 +216,28 @@ ROWS: Final = [
         "should match",
         "match pattern",
     ),
+    _refused(
+        "prometheus with a space of Unicode",
+        {"metrics": {"prometheusURL": "http://a\u00a0b"}},
+        "spec.metrics.prometheusURL",
+        "should match",
+        "match pattern",
+    ),
     _refused("window too short", {"metrics": {"windowSeconds": 4}}, "windowSeconds", "greater than or equal to 5"),
     _refused("percent above 100", {"targets": {"successPercent": 101}}, "successPercent", "less than or equal to 100"),
     _refused("float", {"targets": {"workflowDurationSeconds": 1.5}}, "workflowDurationSeconds", "integer", "integer"),
+    _unknown("unknown field", {"scaling": {"maxReplica": 3}}, "spec.scaling.maxReplica"),
+    _unknown("field in snake case", {"scaling": {"min_replicas": 3}}, "spec.scaling.min_replicas"),
+    # Other types are not converted. A null is no value: the default takes its place.
+    _refused("number as text", {"port": "8000"}, "spec.port", "expected numeric", "valid integer"),
+    _refused("truth as text", {"proxy": {"enabled": "yes"}}, "spec.proxy.enabled", "expected boolean", "valid boolean"),
     _refused(
-        "unknown field",
-        {"scaling": {"maxReplica": 3}},
-        "spec.scaling.maxReplica",
-        "field not declared in schema",
-        "not permitted",
+        "number for a truth", {"proxy": {"enabled": 1}}, "spec.proxy.enabled", "expected boolean", "valid boolean"
     ),
+    _refused("number for a text", {"image": 1}, "spec.image", "expected string", "valid string"),
+    _accepted("null where there is a default", {"scaling": None, "env": None, "metrics": {"windowSeconds": None}}),
+    _refused("null for what is required", {"image": None}, "spec.image", 'of type string: "null"', "Field required"),
     _refused("image that is empty", {"image": ""}, "spec.image", "at least 1", "at least 1"),
+    _accepted("longest image", {"image": "a" * 512}),
+    _refused("image that is too long", {"image": "a" * 513}, "spec.image", "Too long", "at most 512 characters"),
 ]

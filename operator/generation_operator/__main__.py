@@ -17,6 +17,7 @@ from typing import Final
 import kopf
 
 from generation_operator import handlers, settings, telemetry
+from generation_operator.api.names import OPERATOR
 from generation_operator.api.resource import Key
 from generation_operator.cluster.kube import KubeCluster, connect
 from generation_operator.cluster.ports import ClusterError
@@ -129,6 +130,9 @@ async def _watch(
         registry=registry,
         settings=kopf_settings,
         standalone=True,  # no peering: the Deployment runs one replica
+        # Unused then, but otherwise made up from the account's name, which a container need not have. kopf does not
+        # export the NewType.
+        identity=OPERATOR,  # type: ignore[arg-type]
         clusterwide=not chosen.watch_namespaces,
         namespaces=chosen.watch_namespaces,
         liveness_endpoint=f"http://0.0.0.0:{chosen.probe_port}/healthz" if chosen.probe_port else None,

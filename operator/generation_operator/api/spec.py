@@ -25,7 +25,7 @@ def to_camel(name: str) -> str:
 
 
 class Model(BaseModel):
-    """Base of all spec models: camelCase on the wire, frozen, unknown fields refused, no other type taken for the right one.
+    """Base of all spec models: camelCase on the wire, frozen, unknown fields and other types refused.
 
     `cel` lists the rules that tie fields together. Each is enforced twice: by the API server (x-kubernetes-validations)
     and, for a resource that slipped through, by a validator here that raises the same message.
@@ -38,7 +38,8 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, given: object) -> object:
-        # As in the API server, which drops a null or puts the default in its place: `env:` with nothing behind it.
+        # `env:` with nothing behind it. The API server, too, puts the default in the place of a null, and drops one
+        # where there is no default (only server-side apply refuses that one).
         if not isinstance(given, dict):
             return given
         known = {info.alias for info in cls.model_fields.values()}

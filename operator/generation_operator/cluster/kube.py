@@ -28,9 +28,9 @@ from generation_operator.cluster.ports import ClusterError, ConflictError, NotFo
 
 _log = logging.getLogger(__name__)
 
-_TIMEOUT: Final = 10.0  # seconds for one try; the API server answers within 1 s or is in trouble
+TRY_SECONDS: Final = 10.0  # for one try; the API server answers within 1 s or is in trouble
+BACKOFF_SECONDS: Final = 0.2  # before the second try, doubled for each further one: 1.4 s in all
 _TRIES: Final = 4
-_BACKOFF: Final = 0.2  # seconds before the second try, doubled for each further one: 1.4 s in all
 _LONGEST_WAIT: Final = 10.0  # seconds; a server that asks for more gets its rest from the caller's back-off
 _PAGE: Final = 500  # objects per list request, as in client-go
 
@@ -52,15 +52,22 @@ class Credentials:
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None = None) -> AsyncIterator["KubeCluster"]:
+async def connect(
+    kubeconfig: Path | None = None, *, try_seconds: float = TRY_SECONDS, backoff_seconds: float = BACKOFF_SECONDS
+) -> AsyncIterator["KubeCluster"]:
     """Connect with a kubeconfig, or, without one, as the pod's service account.
+
+    Args:
+        kubeconfig: its current context is used.
+        try_seconds: how long one try of a request may take.
+        backoff_seconds: wait before a failed request is tried a second time; doubled for each further try.
 
     Raises:
         ClusterError: there is no usable configuration.
     """
     async with ApiClient(await _configuration(kubeconfig)) as client:
         client.user_agent = OPERATOR
-        yield KubeCluster(client)
+        yield KubeCluster(client, try_seconds=try_seconds, backoff_seconds=backoff_seconds)
 
 
 async def _configuration(kubeconfig: Path | None) -> Configuration:
@@ -78,15 +85,18 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
     except (kubeconfig_files.ConfigException, OSError, ValueError, TypeError, yaml.YAMLError) as error:
         if kubeconfig is None:
             raise ClusterError(0, f"no service account: {error} Run in a pod, or name a kubeconfig") from error
-        raise ClusterError(0, f"kubeconfig {kubeconfig} cannot be used: {error}") from error
+        problem = " ".join(str(error).split())  # YAML errors have many lines
+        raise ClusterError(0, f"kubeconfig {kubeconfig} cannot be used: {problem}") from error
     return configuration
 
 
 class KubeCluster:
     """A `ClusterApi` on a real API server; made by `connect`."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, try_seconds: float, backoff_seconds: float) -> None:
         self._client = client
+        self._try_seconds = try_seconds
+        self._backoff_seconds = backoff_seconds
 
     async def credentials(self) -> Credentials:
         """The credentials in use now; a token is the newest one that was read."""
@@ -183,12 +193,21 @@ class KubeCluster:
             try:
                 return await self._try(method, path, query, body, content_type)
             except ClusterError as error:
-                wait = _wait_before_retry(error, attempt)
+                wait = self._wait_before_retry(error, attempt)
                 if wait is None:
                     raise
                 _log.info("%s; trying again in %.1f s", error, wait)
                 await asyncio.sleep(wait)
         raise AssertionError("the last try returns or raises")
+
+    def _wait_before_retry(self, error: ClusterError, attempt: int) -> float | None:
+        """Seconds to wait before the next try, None when there should not be one."""
+        if attempt == _TRIES or not (error.status in (0, 429) or error.status >= 500):
+            return None
+        if error.retry_after is not None:
+            return error.retry_after if error.retry_after <= _LONGEST_WAIT else None
+        # Between half and all of it, so that many callers do not come back together.
+        return float(self._backoff_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311 - not a secret
 
     async def _try(
         self, method: str, path: str, query: dict[str, str] | None, body: Manifest | None, content_type: str
@@ -199,10 +218,10 @@ class KubeCluster:
             method, path, query_params=query or {}, header_params=headers, body=body, auth_settings=["BearerToken"]
         )
         try:
-            response = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
+            response = await self._client.call_api(*request, _request_timeout=self._try_seconds)
             text = (await response.read()).decode("utf-8", "replace")
         except TimeoutError:
-            raise ClusterError(0, f"{method} {path}: no answer within {_TIMEOUT:.0f} s") from None
+            raise ClusterError(0, f"{method} {path}: no answer within {self._try_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ClusterError(0, f"{method} {path}: {error}") from error
         if not 200 <= response.status < 300:
@@ -212,16 +231,6 @@ class KubeCluster:
         except ValueError:
             raise ClusterError(0, f"{method} {path}: the answer is not JSON: {text[:100]!r}") from None
         return content
-
-
-def _wait_before_retry(error: ClusterError, attempt: int) -> float | None:
-    """Seconds to wait before the next try, None when there should not be one."""
-    if attempt == _TRIES or not (error.status in (0, 429) or error.status >= 500):
-        return None
-    if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= _LONGEST_WAIT else None
-    # Between half and all of it, so that many callers do not come back together.
-    return float(_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1))  # noqa: S311 - not a secret
 
 
 def _error(request: str, status: int, text: str, retry_after: str | None) -> ClusterError:

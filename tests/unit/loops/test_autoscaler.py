@@ -180,6 +180,15 @@ async def test_a_conflict_is_no_error() -> None:
     assert world.queued == [A], "the time of the step is news, although the decision reads the same"
 
 
+async def test_a_write_that_begins_to_fail_is_news() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.cluster.fail("scale", ConflictError(409, "modified"), ClusterError(403, "forbidden"))
+    await world.tick()
+    await world.tick()
+    assert (world.told().write_error, world.queued) == ("403: forbidden", [A])
+
+
 async def test_an_unexpected_failure_of_one_write_disturbs_no_other() -> None:
     world = World(make_service("a"), make_service("b"))
     world.metrics.values |= {A: dict(BUSY), B: dict(BUSY)}

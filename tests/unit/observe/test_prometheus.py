@@ -252,7 +252,7 @@ async def test_real_client_tries_a_server_error_once_more() -> None:
     async def handler(_: web.Request) -> web.StreamResponse:
         nonlocal calls
         calls += 1
-        return web.Response(status=503, headers={"Retry-After": "3600"}) if calls == 1 else vector(answer(1, A))
+        return web.Response(status=503, headers={"Retry-After": "30"}) if calls == 1 else vector(answer(1, A))
 
     reading, asked = await read_real(handler)
     assert reading.error is None

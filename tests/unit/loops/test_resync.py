@@ -1,0 +1,192 @@
+"""Resync makes the store say what is, and never takes ignorance for absence."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from builders import make_service
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, VPA, Kind, Manifest
+from generation_operator.api.names import LABEL_MANAGED_BY, OPERATOR
+from generation_operator.api.resource import Key
+from generation_operator.cluster.memory import MemoryCluster
+from generation_operator.cluster.ports import ClusterError, NotFoundError
+from generation_operator.loops.resync import Resync
+from generation_operator.observe.store import Store
+
+A = Key("n", "a")
+
+
+def child(kind: Kind = CONFIG_MAP, name: str = "a", namespace: str = "n", manager: str = OPERATOR) -> Manifest:
+    metadata = {"name": name, "namespace": namespace, "labels": {LABEL_MANAGED_BY: manager}}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+class InterruptedCluster(MemoryCluster):
+    """Something happens while a list is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+        found = await super().list(kind, namespace, label_selector=label_selector)
+        if kind == CONFIG_MAP:
+            self.meanwhile()
+        return found
+
+
+@dataclass
+class World:
+    cluster: InterruptedCluster = field(default_factory=InterruptedCluster)
+    store: Store = field(default_factory=Store)
+    queued: list[Key] = field(default_factory=list)
+
+    def resync(self, *namespaces: str, seconds: float = 300) -> Resync:
+        return Resync(self.cluster, self.store, self.queued.append, namespaces=namespaces, seconds=seconds)
+
+
+async def test_first_round_fills_the_store_and_queues_every_resource() -> None:
+    world = World()
+    for name in ("b", "a"):
+        world.cluster.put(make_service(name, "n").manifest())
+    world.cluster.put(child())
+    await world.resync().once()
+    assert world.store.keys(GENERATION_SERVICE) == {Key("n", "a"), Key("n", "b")}
+    assert world.store.keys(CONFIG_MAP) == {A}
+    assert world.queued == [Key("n", "a"), Key("n", "b")]
+
+
+async def test_foreign_objects_are_left_out() -> None:
+    world = World()
+    world.cluster.put(child(manager="helm"))
+    await world.resync().once()
+    assert world.store.keys(CONFIG_MAP) == frozenset()
+
+
+async def test_only_named_namespaces_are_looked_at() -> None:
+    world = World()
+    for namespace in ("one", "two", "three"):
+        world.cluster.put(child(namespace=namespace))
+    await world.resync("one", "three").once()
+    assert world.store.keys(CONFIG_MAP) == {Key("one", "a"), Key("three", "a")}
+
+
+async def test_what_vanished_without_an_event_is_pruned_and_its_key_queued() -> None:
+    world = World()
+    world.cluster.put(make_service("a", "n").manifest())
+    world.cluster.put(child())
+    resync = world.resync()
+    await resync.once()
+    world.cluster.remove(GENERATION_SERVICE, "n", "a")
+    world.cluster.remove(CONFIG_MAP, "n", "a")
+    world.queued.clear()
+    await resync.once()
+    assert world.store.keys(CONFIG_MAP) == world.store.keys(GENERATION_SERVICE) == frozenset()
+    assert world.queued == [A]
+
+
+async def test_object_that_appears_during_the_list_is_not_pruned() -> None:
+    world = World()
+    world.cluster.meanwhile = lambda: world.store.put(CONFIG_MAP, child())
+    await world.resync().once()
+    assert world.store.keys(CONFIG_MAP) == {A}
+
+
+async def test_object_that_goes_during_the_list_does_not_come_back() -> None:
+    world = World()
+    world.store.put(CONFIG_MAP, world.cluster.put(child()))
+    world.cluster.meanwhile = lambda: world.store.remove(CONFIG_MAP, A)
+    await world.resync().once()
+    assert world.store.keys(CONFIG_MAP) == frozenset()
+
+
+async def test_version_that_is_newer_than_the_list_is_kept() -> None:
+    world = World()
+    listed = world.cluster.put(child())
+    newer = listed | {"metadata": listed["metadata"] | {"resourceVersion": "99"}}
+    world.store.put(CONFIG_MAP, listed)
+    world.cluster.meanwhile = lambda: world.store.put(CONFIG_MAP, newer)
+    await world.resync().once()
+    assert world.store.get(CONFIG_MAP, A) is newer
+
+
+async def test_failed_list_changes_nothing() -> None:
+    world = World()
+    known = child(DEPLOYMENT)
+    world.store.put(DEPLOYMENT, known)
+    world.cluster.fail("list", ClusterError(503, "overloaded"))
+    with pytest.raises(ClusterError, match="overloaded"):
+        await world.resync().once()
+    assert world.store.get(DEPLOYMENT, A) is known
+
+
+async def test_vpa_comes_and_goes_with_its_api() -> None:
+    world = World()
+    world.cluster.absent.add(VPA)
+    resync = world.resync()
+    assert not resync.vpa_available()
+    await resync.once()
+    assert not resync.vpa_available()
+    world.cluster.absent.clear()
+    world.cluster.put(child(VPA))
+    await resync.once()
+    assert resync.vpa_available()
+    assert world.store.keys(VPA) == {A}
+    world.cluster.absent.add(VPA)
+    await resync.once()
+    assert not resync.vpa_available()
+    assert world.store.keys(VPA) == frozenset()
+
+
+class ForbiddingCluster(MemoryCluster):
+    """Does not let us see some kind."""
+
+    def __init__(self, kind: Kind, status: int) -> None:
+        super().__init__()
+        self._kind = kind
+        self._status = status
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+        if kind == self._kind:
+            raise ClusterError(self._status, "no")
+        return await super().list(kind, namespace, label_selector=label_selector)
+
+
+async def test_vpa_that_may_not_be_seen_is_not_available() -> None:
+    resync = Resync(ForbiddingCluster(VPA, 403), Store(), lambda _: None, namespaces=(), seconds=1)
+    await resync.once()
+    assert not resync.vpa_available()
+
+
+async def test_vpa_that_cannot_be_asked_for_now_is_an_error_and_stays_as_known() -> None:
+    cluster, store = ForbiddingCluster(VPA, 503), Store()
+    store.put(VPA, child(VPA))
+    with pytest.raises(ClusterError):
+        await Resync(cluster, store, lambda _: None, namespaces=(), seconds=1).once()
+    assert store.keys(VPA) == {A}
+
+
+async def test_missing_crd_is_said_with_the_remedy() -> None:
+    world = World()
+    world.cluster.absent.add(GENERATION_SERVICE)
+    with pytest.raises(NotFoundError, match=r"generationservices\.generation\.dev: apply the CRD"):
+        await world.resync().once()
+
+
+async def test_failed_round_is_logged_and_the_next_one_heals(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.cluster.put(child())
+    world.cluster.fail("list", ClusterError(503, "overloaded"))
+    task = asyncio.create_task(world.resync(seconds=0.001).run())
+    try:
+        async with asyncio.timeout(5):
+            while not world.store.keys(CONFIG_MAP):  # noqa: ASYNC110 - nothing to wait on
+                await asyncio.sleep(0.001)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["resync: 503: overloaded; next round in 0 s"]

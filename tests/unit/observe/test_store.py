@@ -1,0 +1,85 @@
+"""The store keeps the newest version of each object."""
+
+from typing import Any
+
+import pytest
+
+from builders import make_decision, make_observation, make_service
+from generation_operator.api.kinds import CONFIG_MAP, GENERATION_SERVICE, Manifest
+from generation_operator.api.resource import Key
+from generation_operator.decide.types import State
+from generation_operator.observe.store import Autoscaling, Store
+
+KEY = Key("n", "a")
+
+
+def seen(version: Any, uid: str = "u-1", value: str = "") -> Manifest:
+    metadata = {"name": "a", "namespace": "n", "uid": uid, "resourceVersion": version}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value}}
+
+
+def autoscaling() -> Autoscaling:
+    return Autoscaling(make_observation(), make_decision(), State())
+
+
+def test_what_was_put_is_found_by_kind_and_key() -> None:
+    store = Store()
+    store.put(CONFIG_MAP, seen("1"))
+    assert store.get(CONFIG_MAP, KEY) == seen("1")
+    assert store.keys(CONFIG_MAP) == {KEY}
+    assert store.get(GENERATION_SERVICE, KEY) is None
+    assert store.keys(GENERATION_SERVICE) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (seen("9"), seen("10"), "second"),  # as numbers: as text 9 would be newer
+        (seen("10"), seen("9"), "first"),
+        (seen("10", value="old"), seen("10", value="new"), "second"),
+        (seen("10"), seen("9", uid="u-2"), "second"),  # another object of the same name
+        (seen("10"), seen("opaque"), "second"),
+        (seen(None), seen("9"), "second"),
+    ],
+)
+def test_newer_version_is_kept(first: Manifest, second: Manifest, kept: str) -> None:
+    store = Store()
+    store.put(CONFIG_MAP, first)
+    store.put(CONFIG_MAP, second)
+    assert store.get(CONFIG_MAP, KEY) is (first if kept == "first" else second)
+
+
+def test_removed_object_is_gone_and_may_come_back() -> None:
+    store = Store()
+    store.put(CONFIG_MAP, seen("10"))
+    store.remove(CONFIG_MAP, KEY)
+    store.remove(CONFIG_MAP, KEY)
+    assert store.get(CONFIG_MAP, KEY) is None
+    store.put(CONFIG_MAP, seen("9"))
+    assert store.get(CONFIG_MAP, KEY) == seen("9")
+
+
+def test_keys_do_not_change_under_an_iteration() -> None:
+    store = Store()
+    store.put(CONFIG_MAP, seen("1"))
+    for key in store.keys(CONFIG_MAP):
+        store.remove(CONFIG_MAP, key)
+    assert store.keys(CONFIG_MAP) == frozenset()
+
+
+def test_decision_is_forgotten_with_its_resource() -> None:
+    store = Store()
+    resource = make_service("a", "n").manifest()
+    store.put(GENERATION_SERVICE, resource)
+    store.put_autoscaling(KEY, autoscaling())
+    assert store.autoscaling(KEY) == autoscaling()
+    store.remove(GENERATION_SERVICE, KEY)
+    store.put(GENERATION_SERVICE, resource)
+    assert store.autoscaling(KEY) is None
+
+
+def test_decision_for_a_resource_that_is_gone_is_not_kept() -> None:
+    store = Store()
+    store.put_autoscaling(KEY, autoscaling())
+    store.put(GENERATION_SERVICE, make_service("a", "n").manifest())
+    assert store.autoscaling(KEY) is None

@@ -1,0 +1,154 @@
+"""What reaches the store and the queue from watch events, and what kopf is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import kopf
+import pytest
+
+from builders import UID, make_service
+from generation_operator import handlers
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, HPA, SERVICE, VPA, Kind, Manifest
+from generation_operator.api.names import API_VERSION, KIND
+from generation_operator.api.resource import Key
+from generation_operator.observe.store import Store
+
+CHILDREN = [DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA]
+OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "chat", "uid": UID, "controller": True}
+
+
+@dataclass
+class World:
+    registry: kopf.OperatorRegistry = field(default_factory=kopf.OperatorRegistry)
+    store: Store = field(default_factory=Store)
+    queued: list[Key] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        handlers.register(self.registry, self.store, self.queued.append)
+
+    def see(self, kind: Kind, manifest: Manifest, event: str | None = "MODIFIED") -> None:
+        """Hand a watch event to the handler that kopf would call."""
+        group, _, version = kind.api_version.rpartition("/")
+        (handler,) = [
+            handler
+            for handler in self.registry._watching.get_all_handlers()
+            if handler.selector is not None
+            and (handler.selector.group, handler.selector.version, handler.selector.any_name)
+            == (group, version, kind.plural)
+        ]
+        call: Callable[..., Any] = handler.fn
+        # Anything but None would be written to the resource's status.
+        assert call(event={"type": event, "object": manifest}, logger=None, body=manifest) is None
+
+
+def child(kind: Kind, *owners: dict[str, Any]) -> Manifest:
+    metadata = {"name": "chat-x", "namespace": "n", "ownerReferences": list(owners)}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+@pytest.mark.parametrize("event", [None, "ADDED", "MODIFIED"])
+def test_resource_is_stored_and_queued(event: str | None) -> None:
+    world = World()
+    manifest = make_service("chat", "n").manifest()
+    world.see(GENERATION_SERVICE, manifest, event)
+    assert world.store.get(GENERATION_SERVICE, Key("n", "chat")) == manifest
+    assert world.queued == [Key("n", "chat")]
+
+
+def test_deleted_resource_is_forgotten_and_queued() -> None:
+    world = World()
+    manifest = make_service("chat", "n").manifest()
+    world.see(GENERATION_SERVICE, manifest)
+    world.see(GENERATION_SERVICE, manifest, "DELETED")
+    assert world.store.keys(GENERATION_SERVICE) == frozenset()
+    assert world.queued == [Key("n", "chat")] * 2
+
+
+@pytest.mark.parametrize("kind", CHILDREN)
+def test_child_is_stored_and_its_owner_queued(kind: Kind) -> None:
+    world = World()
+    world.see(kind, child(kind, OWNER))
+    assert world.store.get(kind, Key("n", "chat-x")) == child(kind, OWNER)
+    world.see(kind, child(kind, OWNER), "DELETED")
+    assert world.store.keys(kind) == frozenset()
+    assert world.queued == [Key("n", "chat")] * 2
+
+
+@pytest.mark.parametrize(
+    "owners",
+    [
+        (),
+        ({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat", "uid": UID},),
+        ({"apiVersion": "other.dev/v1", "kind": KIND, "name": "chat", "uid": UID},),
+    ],
+)
+def test_child_of_nobody_we_know_queues_nothing(owners: tuple[dict[str, Any], ...]) -> None:
+    world = World()
+    world.see(DEPLOYMENT, child(DEPLOYMENT, *owners))
+    assert world.queued == []
+
+
+def test_owner_is_found_among_others() -> None:
+    world = World()
+    world.see(DEPLOYMENT, child(DEPLOYMENT, {"apiVersion": "v1", "kind": "Node", "name": "x", "uid": "u"}, OWNER))
+    assert world.queued == [Key("n", "chat")]
+
+
+def test_object_that_does_not_name_its_kind_is_stored_with_it() -> None:
+    world = World()
+    bare = {"metadata": {"name": "chat-x", "namespace": "n"}}
+    world.see(HPA, bare)
+    assert (
+        world.store.get(HPA, Key("n", "chat-x"))
+        == {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+        }
+        | bare
+    )
+
+
+def test_only_event_handlers_are_registered_so_nothing_is_written_to_objects() -> None:
+    registry = World().registry
+    for part in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
+        assert not part.get_all_handlers()
+    assert len(registry._watching.get_all_handlers()) == 1 + len(CHILDREN)
+
+
+def test_children_are_filtered_by_the_api_server_and_resources_are_not() -> None:
+    settings = kopf.OperatorSettings()
+    handlers.configure(settings, namespaced=False)
+    selectors = settings.watching.label_selectors
+    assert {selector.any_name: label for selector, label in selectors.items()} == {
+        kind.plural: "app.kubernetes.io/managed-by=generation-operator" for kind in CHILDREN
+    }
+
+
+@pytest.mark.parametrize("namespaced", [True, False])
+def test_only_an_operator_of_the_whole_cluster_scans_it(namespaced: bool) -> None:  # noqa: FBT001 - a table
+    settings = kopf.OperatorSettings()
+    handlers.configure(settings, namespaced=namespaced)
+    assert settings.scanning.disabled is namespaced
+
+
+async def test_login_asks_for_fresh_credentials_each_time() -> None:
+    registry, tokens = kopf.OperatorRegistry(), iter("ab")
+
+    async def login() -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(server="https://x", token=next(tokens))
+
+    handlers.register_login(registry, login)
+    (handler,) = registry._activities.get_all_handlers()
+    call: Callable[..., Any] = handler.fn
+    assert [(await call(logger=None)).token for _ in range(2)] == ["a", "b"]
+
+
+def test_liveness_fails_with_the_reason() -> None:
+    registry, problems = kopf.OperatorRegistry(), iter([None, "no tick for 99 s"])
+    handlers.register_liveness(registry, lambda: next(problems))
+    (handler,) = registry._activities.get_all_handlers()
+    call: Callable[..., Any] = handler.fn
+    assert call(logger=None) == "ok"
+    with pytest.raises(kopf.PermanentError, match="no tick for 99 s"):
+        call(logger=None)
