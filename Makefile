@@ -37,7 +37,7 @@ unit: venv
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
 
-bench: venv ## Ratios measured side by side (none yet)
+bench: venv ## Ratios measured side by side
 	@test -n "$$(ls tests/bench/*.py 2>/dev/null)" && $(BIN)/python -m pytest tests/bench || echo "no benchmarks yet"
 
 crds: venv ## Generate the CRD, the chart's copy of it and the plain manifests

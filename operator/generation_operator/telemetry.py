@@ -12,6 +12,8 @@ from generation_operator.settings import LogFormat, LogLevel
 
 # Libraries that repeat on Info what we say better, or log every probe and every request.
 _CHATTY: Final = ("aiohttp.access", "kopf.activities", "kopf.objects", "urllib3")
+# Warns about every retry of every query while Prometheus is down; the condition MetricsAvailable says it once.
+_CHATTY_WHEN_DOWN: Final = "urllib3.connectionpool"
 
 
 def set_up_logging(level: LogLevel, form: LogFormat) -> None:
@@ -23,6 +25,7 @@ def set_up_logging(level: LogLevel, form: LogFormat) -> None:
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger(_CHATTY_WHEN_DOWN).setLevel(logging.ERROR)
 
 
 class TextFormatter(logging.Formatter):

@@ -4,6 +4,7 @@ Leaving, on SIGTERM or SIGINT: readiness turns 503 and answers close their conne
 the lame-duck time; then the port closes, accepted workflows finish within the drain time, and the process exits with 0.
 """
 
+import argparse
 import asyncio
 import logging
 import os
@@ -67,6 +68,7 @@ async def _leave(app: web.Application, site: web.TCPSite, settings: Settings) ->
 
 def main() -> int:
     """Run the program; return its exit code: 0 after a drain, 1 when it cannot listen, 2 for bad settings."""
+    _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_environment(os.environ)
@@ -79,6 +81,16 @@ def main() -> int:
         sys.stderr.write(f"generation_service: {error}\n")
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {name} (default {default or 'none'})\n      {about}" for name, default, about in Settings.table()]
+    return argparse.ArgumentParser(
+        prog="python -m generation_service",
+        description="The generation service. It is configured by environment variables only.",
+        epilog="\n".join(["environment variables:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class SettingsError(Exception):
 class Settings(BaseModel):
     """Field `x_y` is the variable `GENERATION_SERVICE_X_Y`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field("generation-service", pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
     """The name of the resource that this replica belongs to; label `service` of `generation_service_info`."""
@@ -66,6 +66,14 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise SettingsError("; ".join(_sentence(values, detail) for detail in error.errors())) from None
+
+    @classmethod
+    def table(cls) -> list[tuple[str, str, str]]:
+        """Variable, default and meaning of every setting, for `--help`."""
+        return [
+            (PREFIX + field.upper(), "" if info.default is None else str(info.default), info.description or "")
+            for field, info in cls.model_fields.items()
+        ]
 
 
 def _sentence(values: Mapping[str, str], detail: Mapping[str, object]) -> str:

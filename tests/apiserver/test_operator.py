@@ -154,7 +154,7 @@ def test_guard_raises_but_never_lowers_while_the_operator_is_stopped(api: Api, r
     everything = ("pods", "--selector=app.kubernetes.io/component=service", "--overwrite")
     api.kubectl("annotate", *everything, "kwok.x-k8s.io/usage-cpu=200m")  # twice the request; the target is 70 %
     # 60 s of the guide's scale-up stabilisation, after some 20 s until the first metrics.
-    raised = eventually(lambda: deployment_replicas(api, "guarded"), lambda count: count > 2, seconds=150, what="raised")
+    raised = eventually(lambda: deployment_replicas(api, "guarded"), lambda count: count > 2, seconds=150)
     assert ("kube-controller-manager", "scale") in owners(api.get("deployment", "guarded"), "spec", "replicas")
     api.kubectl("annotate", *everything, "kwok.x-k8s.io/usage-cpu=1m")
     eventually(

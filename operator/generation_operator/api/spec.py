@@ -38,12 +38,11 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, given: object) -> object:
-        # `env:` with nothing behind it. The API server, too, puts the default in the place of a null, and drops one
-        # where there is no default (only server-side apply refuses that one).
-        if not isinstance(given, dict):
-            return given
+        # As in the API server: `env:` with nothing behind it. (Without a default, server-side apply refuses a null.)
         known = {info.alias for info in cls.model_fields.values()}
-        return {name: value for name, value in given.items() if value is not None or name not in known}
+        if isinstance(given, dict):
+            return {name: value for name, value in given.items() if value is not None or name not in known}
+        return given
 
 
 class CelRule(BaseModel):
@@ -395,7 +394,6 @@ class GenerationServiceSpec(Model):
     def _variables_once(cls, env: list[EnvVar]) -> list[EnvVar]:
         # The API server refuses a second entry by itself: the list is a map by name.
         chosen = [variable.name for variable in env]
-        for name in chosen:
-            if chosen.count(name) > 1:
-                raise ValueError(f"{name} is given twice: set each variable once")
+        if twice := next((name for name in chosen if chosen.count(name) > 1), None):
+            raise ValueError(f"{twice} is given twice: set each variable once")
         return env

@@ -103,5 +103,11 @@ def _total(sign: str, counted: Iterable[tuple[_Term, float]]) -> Score:
     for term, value in counted:
         unit = _UNITS.get(term.name, "")
         points += term.weight
-        parts.append(f"{term.name} {value:.6g}{unit} {sign} {term.threshold:.6g}{unit} ({term.weight})")
+        parts.append(f"{term.name} {_shown(value, term)}{unit} {sign} {term.threshold:.6g}{unit} ({term.weight})")
     return Score(points, tuple(parts))
+
+
+def _shown(value: float, term: _Term) -> str:
+    """Three digits are enough for people, unless they would make the value look like its threshold."""
+    rough = f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:.6g}" if float(rough) == term.threshold else rough

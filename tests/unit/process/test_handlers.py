@@ -6,6 +6,7 @@ from typing import Any
 
 import kopf
 import pytest
+from kopf._cogs.structs import references as kopf_references
 
 from builders import UID, make_service
 from generation_operator import handlers
@@ -120,13 +121,15 @@ def test_children_are_filtered_by_the_api_server_and_resources_are_not() -> None
     settings = kopf.OperatorSettings()
     handlers.configure(settings, namespaced=False)
     selectors = settings.watching.label_selectors
-    assert {selector.any_name: label for selector, label in selectors.items()} == {
-        kind.plural: "app.kubernetes.io/managed-by=generation-operator" for kind in CHILDREN
+    assert set(selectors.values()) == {"app.kubernetes.io/managed-by=generation-operator"}
+    assert set(selectors) == {
+        kopf_references.Selector(kind.api_version.rpartition("/")[0], kind.api_version.rpartition("/")[2], kind.plural)
+        for kind in CHILDREN
     }
 
 
 @pytest.mark.parametrize("namespaced", [True, False])
-def test_only_an_operator_of_the_whole_cluster_scans_it(namespaced: bool) -> None:  # noqa: FBT001 - a table
+def test_only_an_operator_of_the_whole_cluster_scans_it(namespaced: bool) -> None:
     settings = kopf.OperatorSettings()
     handlers.configure(settings, namespaced=namespaced)
     assert settings.scanning.disabled is namespaced

@@ -1,6 +1,6 @@
 """How the process starts and ends, as far as no cluster is needed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -22,10 +22,9 @@ class Clock:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("GENERATION_OPERATOR_LOG_LEVEL", "Error")
-    return
 
 
 def test_help_lists_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
