@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from spec_rows import ROWS, Row
 
 from api_fixtures import Api, service
 from localcluster.errors import LocalClusterError
+from spec_rows import ROWS, Row
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
