@@ -12,9 +12,9 @@ from demo.arrivals import Profile, read_trace
 from demo.load import Load, LoadSettings
 from demo.view import Traffic, View
 from demo.watch import Watch
+from localcluster import processes
 from localcluster.cluster import Cluster
 from localcluster.errors import LocalClusterError
-from localcluster.processes import ProcessPods
 
 NAMESPACE: Final = "default"
 NAME: Final = "demo"
@@ -26,7 +26,7 @@ PROFILE: Final = Profile(
     ((0, QUIET_RATE), (15, QUIET_RATE), (35, BUSY_RATE), (85, BUSY_RATE), (95, QUIET_RATE), (170, QUIET_RATE))
 )
 _READY_SECONDS: Final = 90.0
-_SETTLE_SECONDS: Final = 60.0
+_SETTLE_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ async def _entrance(cluster: Cluster) -> AsyncIterator[str]:
     if install.is_pod(cluster):
         yield await asyncio.to_thread(_proxy_url, cluster)
     else:
-        async with ProcessPods(cluster).running() as stand_ins:
+        async with processes.of(cluster).running() as stand_ins:
             yield stand_ins.url
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +21,19 @@ import aiohttp
 
 from localcluster.cluster import Cluster
 
-_SELECTOR: Final = "app.kubernetes.io/name=generation-service"
+SELECTOR: Final = "app.kubernetes.io/name=generation-service"
 _POLL_SECONDS: Final = 0.5
 _GRACE_SECONDS: Final = 40.0
 _CHUNK: Final = 65536
+
+
+def of(cluster: Cluster) -> "ProcessPods":
+    """Stand-ins for the generation service's pods of a cluster."""
+
+    def list_pods() -> str:
+        return cluster.kubectl("get", "pods", "--all-namespaces", f"--selector={SELECTOR}", "--output=json")
+
+    return ProcessPods(list_pods, cluster.plan.state / "targets")
 
 
 @dataclass(slots=True)
@@ -36,14 +45,25 @@ class _Process:
 
 
 class ProcessPods:
-    """All stand-ins of one cluster, and the balancer in front of them."""
+    """All stand-ins of one cluster, and the balancer in front of them.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    Args:
+        list_pods: the service's pods as `kubectl get --output=json` prints them; may block, and runs in a thread.
+        targets: folder where Prometheus looks for whom to scrape.
+    """
+
+    def __init__(self, list_pods: Callable[[], str], targets: Path) -> None:
+        self._list_pods = list_pods
+        self._targets = targets
         self._processes: dict[str, _Process] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._turn: Iterator[int] = itertools.count()
         self.url = ""
+
+    @property
+    def ready(self) -> int:
+        """Processes that take requests."""
+        return sum(process.ready for process in self._processes.values())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["ProcessPods"]:
@@ -70,9 +90,7 @@ class ProcessPods:
 
     async def _pods(self) -> dict[str, dict[str, Any]]:
         """Fake pods that should run, by namespace and name."""
-        text = await asyncio.to_thread(
-            self._cluster.kubectl, "get", "pods", "--all-namespaces", f"--selector={_SELECTOR}", "--output=json"
-        )
+        text = await asyncio.to_thread(self._list_pods)
         return {
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}": pod
             for pod in json.loads(text)["items"]
@@ -119,7 +137,7 @@ class ProcessPods:
                 await process.process.wait()
 
     def _target_file(self, pod: str) -> Path:
-        return self._cluster.plan.state / "targets" / f"{pod}.json"
+        return self._targets / f"{pod}.json"
 
     @staticmethod
     async def _probe(session: aiohttp.ClientSession, process: _Process) -> None:
@@ -130,14 +148,18 @@ class ProcessPods:
             process.ready = False
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pump one connection to the next ready process."""
+        """Pump one request to the next ready process.
+
+        A header asks for the connection to be closed after the answer, so that every request is balanced anew and no
+        client holds on to a process that is about to end.
+        """
         ready = [process.port for process in self._processes.values() if process.ready]
         try:
             if ready:
-                port = ready[next(self._turn) % len(ready)]
-                to_reader, to_writer = await asyncio.open_connection("127.0.0.1", port)
+                to_reader, to_writer = await asyncio.open_connection("127.0.0.1", ready[next(self._turn) % len(ready)])
+                to_writer.write(await reader.readuntil(b"\r\n") + b"Connection: close\r\n")
                 await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
-        except OSError:
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client sees a closed connection, as it would from a proxy whose last pod is gone
         finally:
             writer.close()
