@@ -6,6 +6,7 @@ CI a skip fails the run.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,10 +79,13 @@ def require_own(cluster: local.Cluster) -> None:
 
 _failures: list[str] = []
 _skips: dict[str, str] = {}
+_passed: Counter[str] = Counter()  # by tier
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember what the closing summary needs."""
+    if report.passed and report.when == "call":
+        _passed[Path(report.nodeid).parts[1]] += 1
     if report.failed:
         _failures.append(report.nodeid)
     if report.skipped and isinstance(report.longrepr, tuple):
@@ -89,7 +93,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was skipped and why, and where the logs of failed clusters are."""
+    """Say what ran in each tier, what was skipped and why, and where the logs of failed clusters are."""
+    terminalreporter.write_line(", ".join(f"{tier}: {count} passed" for tier, count in _passed.items()))
     if _skips and _IN_CI:
         terminalreporter.write_line("in CI nothing may be skipped:", red=True)
         for nodeid, reason in _skips.items():
