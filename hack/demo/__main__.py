@@ -5,6 +5,7 @@ Exit code 0 when the replicas rose to at least six and came back without a faile
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from demo.install import is_pod
 from demo.load import LoadSettings
 from demo.view import View
 from localcluster import cluster as local
-from localcluster import folders
+from localcluster import folders, plan
 from localcluster.errors import LocalClusterError
 from localcluster.plan import Shape
 
@@ -31,18 +32,19 @@ def main() -> int:
     arguments = _parser().parse_args()
     console = Console(highlight=False)
     # Ctrl-C and `kill` both end the story and clean up.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.monotonic()
     name = f"demo-{os.getpid()}"
     try:
         settings = story.settings(arguments.trace)
         console.print("a local Kubernetes, the operator, and a service under load: 4 minutes when everything is built")
         outcome = _run(name, settings, arguments, console)
-    except (LocalClusterError, LoadError) as error:
+    except (LocalClusterError, LoadError, OSError) as error:
         console.print(f"demo: {error}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("demo: interrupted; everything was cleaned up")
+        console.print("demo: interrupted")
         return 130
     _summarise(outcome, time.monotonic() - began, console)
     problems = outcome.problems(tenfold=arguments.trace is None)
@@ -58,9 +60,11 @@ def _run(name: str, settings: LoadSettings, arguments: argparse.Namespace, conso
         if is_pod(cluster):
             cluster.load_images(console.print)
         return asyncio.run(story.tell(cluster, View(console), console.print, settings, helm=shutil.which("helm")))
-    except LocalClusterError:
-        if folders.state(name).exists():
-            kept = local.keep_logs(local.running(name).plan, folders.cache() / "failed" / "demo")
+    except BaseException:
+        with contextlib.suppress(
+            LocalClusterError
+        ):  # the cluster itself did not start, and has said where its logs are
+            kept = local.keep_logs(plan.load(folders.state(name)), folders.cache() / "failed" / "demo")
             console.print(f"logs are kept in {kept}", soft_wrap=True)
         raise
     finally:

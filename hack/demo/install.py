@@ -13,7 +13,7 @@ import yaml
 from localcluster.cluster import Cluster
 from localcluster.images import OPERATOR_IMAGE
 from localcluster.plan import Shape
-from localcluster.shell import run
+from localcluster.shell import die_with_parent, run
 
 _PROJECT: Final = Path(__file__).parents[2]
 _NAMESPACE: Final = "generation-system"
@@ -47,7 +47,11 @@ def as_process(cluster: Cluster, log: Path) -> Iterator[None]:
     }
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "generation_operator"], env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", "generation_operator"],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 (it only calls prctl)
         )
     try:
         yield

@@ -12,9 +12,10 @@ from demo.arrivals import Profile, read_trace
 from demo.load import Load, LoadSettings
 from demo.view import Traffic, View
 from demo.watch import Watch
-from localcluster import processes
+from localcluster import kind, processes
 from localcluster.cluster import Cluster
 from localcluster.errors import LocalClusterError
+from localcluster.plan import Shape
 
 NAMESPACE: Final = "default"
 NAME: Final = "demo"
@@ -130,7 +131,12 @@ async def _until_ready(watch: Watch) -> None:
 @contextlib.asynccontextmanager
 async def _entrance(cluster: Cluster) -> AsyncIterator[str]:
     """URL of the service's front door, as seen from this machine."""
-    if install.is_pod(cluster):
+    if cluster.plan.shape is Shape.KIND:
+        await asyncio.to_thread(_await_proxy, cluster)
+        async with kind.forwarded(cluster.plan, NAMESPACE, f"service/{NAME}-proxy") as url:
+            yield url
+    elif install.is_pod(cluster):
+        await asyncio.to_thread(_await_proxy, cluster)
         yield await asyncio.to_thread(_proxy_url, cluster)
     else:
         async with processes.of(cluster).running() as stand_ins:
@@ -138,13 +144,16 @@ async def _entrance(cluster: Cluster) -> AsyncIterator[str]:
 
 
 def _proxy_url(cluster: Cluster) -> str:
-    """The proxy's ClusterIP: the local cluster's service network is routed on this machine."""
-    cluster.kubectl("wait", f"--namespace={NAMESPACE}", "--for=create", f"deployment/{NAME}-proxy", "--timeout=30s")
-    cluster.kubectl("rollout", "status", f"--namespace={NAMESPACE}", f"deployment/{NAME}-proxy", "--timeout=60s")
+    """The proxy's ClusterIP: a local node's service network is routed on this machine."""
     address = cluster.kubectl(
         "get", f"service/{NAME}-proxy", f"--namespace={NAMESPACE}", "--output=jsonpath={.spec.clusterIP}"
     )
     return f"http://{address}"
+
+
+def _await_proxy(cluster: Cluster) -> None:
+    cluster.kubectl("wait", f"--namespace={NAMESPACE}", "--for=create", f"deployment/{NAME}-proxy", "--timeout=30s")
+    cluster.kubectl("rollout", "status", f"--namespace={NAMESPACE}", f"deployment/{NAME}-proxy", "--timeout=60s")
 
 
 def settings(trace: Path | None) -> LoadSettings:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localcluster.cluster import Cluster
@@ -40,7 +40,7 @@ class Watch:
         except LocalClusterError:
             if not self.samples:
                 raise
-            sample = self.samples[-1]
+            sample = replace(self.samples[-1], at=time.monotonic() - self.began)
         self.samples.append(sample)
         return sample
 

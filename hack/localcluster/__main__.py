@@ -21,6 +21,11 @@ def main() -> int:
     except LocalClusterError as error:
         console.print(f"localcluster: {error}", style="red", markup=False, soft_wrap=True)
         return 1
+    except OSError as error:
+        console.print(
+            f"localcluster: {error.strerror}: {error.filename or ''}", style="red", markup=False, soft_wrap=True
+        )
+        return 1
     except KeyboardInterrupt:
         console.print("localcluster: interrupted")
         return 130

@@ -4,7 +4,6 @@ The versions are those of `go/go.mod` and `go/prometheus/go.mod`; their checksum
 A cold build takes about 9 minutes on 2 cores, so it shows how far it is; a finished one costs a directory listing.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -12,11 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -125,7 +123,11 @@ def ensure(console: Console) -> Binaries:
     if target.exists():
         return Binaries(target)
     folders.require_space(folders.cache(), folders.BUILD_SPACE_GB)
-    with _lock(target.with_suffix(".lock"), console):
+
+    def waiting() -> None:
+        console.print("another process is building the same version set: waiting for it")
+
+    with folders.lock(target.with_suffix(".lock"), waiting):
         if not target.exists():
             _build(target, console)
     return Binaries(target)
@@ -232,16 +234,3 @@ def _version_of(go: Path) -> str:
 
 def _version_tuple(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-
-@contextmanager
-def _lock(path: Path, console: Console) -> Iterator[IO[str]]:
-    """Let one process build; a second one waits and then finds the result."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print("another process is building the same version set: waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file

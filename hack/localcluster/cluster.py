@@ -85,17 +85,25 @@ def up(
         down(name)
     chosen = shape or _best_shape(console)
     if chosen is Shape.KIND:
-        return Cluster(kind.up(name, state, console))
+        return Cluster(_kind_up(name, state, console))
     binaries = _prepare(chosen, console)
     folders.require_space(folders.cache(), folders.RUN_SPACE_GB)
     plan = _plan(name, chosen, state, binaries, hpa or HpaTiming())
     try:
         return _start(plan, binaries, console)
     except BaseException as error:
-        kept = keep_logs(plan, folders.cache() / "failed" / name)
+        kept = keep_logs(plan, folders.cache() / "failed" / name.rstrip("-0123456789"))  # names end with a pid
         down(name)
         if isinstance(error, LocalClusterError):
             raise LocalClusterError(f"{error} (logs: {kept})") from None
+        raise
+
+
+def _kind_up(name: str, state: Path, console: Console) -> Plan:
+    try:
+        return kind.up(name, state, console)
+    except BaseException:
+        down(name)
         raise
 
 
@@ -190,9 +198,10 @@ def _prepare(shape: Shape, console: Console) -> build.Binaries:
 
 
 def _plan(name: str, shape: Shape, state: Path, binaries: build.Binaries, hpa: HpaTiming) -> Plan:
-    slot = sandbox.free_slot(folders.clusters())
-    plan = Plan(name, shape, state, binaries.folder, slot, ports(shape), hpa)
-    plan.save()
+    with folders.lock(folders.clusters() / ".lock"):  # two that start at once must not take the same networks
+        slot = sandbox.free_slot(folders.clusters())
+        plan = Plan(name, shape, state, binaries.folder, slot, ports(shape), hpa)
+        plan.save()
     return plan
 
 

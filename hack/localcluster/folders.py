@@ -1,8 +1,11 @@
 """Where things are kept: built binaries and images in the user's cache, one state folder per cluster."""
 
+import fcntl
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from localcluster.errors import LocalClusterError
@@ -43,6 +46,19 @@ def state(name: str) -> Path:
     if len(str(path)) > _LONGEST_STATE_PATH:
         raise LocalClusterError(f"{path} is too long for Unix sockets; set XDG_CACHE_HOME to a shorter folder")
     return path
+
+
+@contextmanager
+def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let one process at a time do something; a second one calls `waiting` and waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def require_space(folder: Path, needed_gb: float) -> None:

@@ -48,6 +48,11 @@ PROXY_IMAGE: Final = Image("localhost/generation-proxy:dev", ("nginx", "-g", "da
 
 def base_layer(say: Say) -> Path:
     """The Debian layer: an interpreter and nginx. Built once with debootstrap (about 40 s), as root."""
+    with folders.lock(_layers() / ".lock-base"):
+        return _base_layer(say)
+
+
+def _base_layer(say: Say) -> Path:
     layer = _cached("base", f"{_DEBIAN} {_BASE_PACKAGES} {platform.machine()}")
     if layer.exists():
         return layer
@@ -74,8 +79,11 @@ def base_layer(say: Say) -> Path:
 
 def archive(out: Path, say: Say) -> Path:
     """Write the archive with all our images, building the layers that changed."""
-    layers = [base_layer(say), _requirements_layer(say), _wheel_layer(say)]
-    _write_archive(out, [OPERATOR_IMAGE, SERVICE_IMAGE, PROXY_IMAGE], layers)
+    folders.require_space(folders.cache(), folders.RUN_SPACE_GB)
+    base = base_layer(say)
+    with folders.lock(_layers() / ".lock"):  # another run's layers are not swept while they are read
+        layers = [base, _requirements_layer(say), _wheel_layer(say)]
+        _write_archive(out, [OPERATOR_IMAGE, SERVICE_IMAGE, PROXY_IMAGE], layers)
     return out
 
 
@@ -107,7 +115,9 @@ def _requirements_layer(say: Say) -> Path:
 def _wheel_layer(say: Say) -> Path:
     sources = [_PROJECT / "pyproject.toml", *sorted((_PROJECT / "operator").rglob("*.py")),
                *sorted((_PROJECT / "service").rglob("*.py"))]  # fmt: skip
-    digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()
+    digest = hashlib.sha256(
+        b"".join(str(path.relative_to(_PROJECT)).encode() + path.read_bytes() for path in sources)
+    ).hexdigest()
     layer = _cached("wheel", digest)
     if layer.exists():
         return layer
@@ -118,7 +128,7 @@ def _wheel_layer(say: Say) -> Path:
         run([*pip, "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), str(_PROJECT)], timeout=300)
         [wheel] = wheels.glob("*.whl")
         _pip_install(root / _APP, [str(wheel)])
-        for old in layer.parent.glob("wheel-*.tar*"):
+        for old in layer.parent.glob("wheel-*"):
             old.unlink()
         return _finish(_tar(root, layer))
 
@@ -139,9 +149,13 @@ def _pip_install(target: Path, what: Sequence[str]) -> None:
 
 def _cached(kind: str, content: str) -> Path:
     """Path of a layer in the cache; the tar file is complete when it has this name."""
+    return _layers() / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.tar"
+
+
+def _layers() -> Path:
     folder = folders.cache() / "layers"
     folder.mkdir(exist_ok=True)
-    return folder / f"{kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.tar"
+    return folder
 
 
 def _tar(root: Path, layer: Path) -> Path:

@@ -1,12 +1,16 @@
 """A kind cluster of our own name, for machines with Docker."""
 
+import asyncio
+import contextlib
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 
+from localcluster.errors import LocalClusterError
 from localcluster.plan import Plan, Shape
 from localcluster.shell import run, succeeds
 
@@ -61,6 +65,26 @@ def down(plan: Plan) -> None:
 def is_running(plan: Plan) -> bool:
     """Whether kind knows the cluster."""
     return plan.context in run(["kind", "get", "clusters"]).split()
+
+
+@contextlib.asynccontextmanager
+async def forwarded(plan: Plan, namespace: str, target: str) -> AsyncIterator[str]:
+    """URL on loopback that reaches port 80 of a Service: the nodes' network is not this machine's."""
+    process = await asyncio.create_subprocess_exec(
+        *("kubectl", f"--kubeconfig={plan.kubeconfig}", "port-forward", f"--namespace={namespace}", target, ":80"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+        port = re.search(r"127\.0\.0\.1:(\d+)", line)
+        if port is None:
+            raise LocalClusterError(f"kubectl port-forward to {target} did not start: {line.strip() or 'no output'}")
+        yield f"http://127.0.0.1:{port[1]}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
 
 
 def load_images(plan: Plan, say: Callable[[str], None]) -> None:

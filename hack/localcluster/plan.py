@@ -142,7 +142,9 @@ class Plan:
     def save(self) -> None:
         """Write the plan into the state folder."""
         self.state.mkdir(parents=True, exist_ok=True)
-        (self.state / "plan.json").write_text(json.dumps(dataclasses.asdict(self), default=str, indent=1))
+        partial = self.state / "plan.json.partial"
+        partial.write_text(json.dumps(dataclasses.asdict(self), default=str, indent=1))
+        partial.rename(self.state / "plan.json")
 
 
 def load(state: Path) -> Plan:

@@ -20,6 +20,8 @@ from typing import Any, Final
 import aiohttp
 
 from localcluster.cluster import Cluster
+from localcluster.errors import LocalClusterError
+from localcluster.shell import die_with_parent
 
 SELECTOR: Final = "app.kubernetes.io/name=generation-service"
 _POLL_SECONDS: Final = 0.5
@@ -75,15 +77,16 @@ class ProcessPods:
             yield self
         finally:
             follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await follower
+            await asyncio.wait([follower])
             balancer.close()
             await asyncio.gather(*(self._end(process) for process in self._processes.values()), *self._endings)
 
     async def _follow(self) -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
             while True:
-                await self._converge(await self._pods())
+                # A round that fails changes nothing: not knowing which pods there are is not the same as none.
+                with contextlib.suppress(LocalClusterError, OSError, ValueError):
+                    await self._converge(await self._pods())
                 for process in self._processes.values():
                     await self._probe(session, process)
                 await asyncio.sleep(_POLL_SECONDS)
@@ -119,6 +122,7 @@ class ProcessPods:
             },
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
         )
         namespace, pod_name = name.split("/")
         targets = [{"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": namespace, "pod": pod_name}}]
@@ -156,8 +160,9 @@ class ProcessPods:
         ready = [process.port for process in self._processes.values() if process.ready]
         try:
             if ready:
+                head = await reader.readuntil(b"\r\n") + b"Connection: close\r\n"
                 to_reader, to_writer = await asyncio.open_connection("127.0.0.1", ready[next(self._turn) % len(ready)])
-                to_writer.write(await reader.readuntil(b"\r\n") + b"Connection: close\r\n")
+                to_writer.write(head)
                 await asyncio.gather(_pump(reader, to_writer), _pump(to_reader, writer))
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client sees a closed connection, as it would from a proxy whose last pod is gone

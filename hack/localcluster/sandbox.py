@@ -8,6 +8,7 @@ cgroups and the state folder. Without root there are no namespaces, only a proce
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def available() -> str | None:
         return "a real node needs Linux"
     if os.geteuid() != 0:
         return "a real node needs root"
+    if platform.machine() != "x86_64":
+        return f"a real node needs x86_64, this is {platform.machine()}"
     if not succeeds(["unshare", "--mount", "--pid", "--net", "--fork", "true"]):
         return "this machine does not allow new namespaces (unshare failed)"
     if not Path("/sys/fs/cgroup").is_dir():
@@ -92,17 +95,23 @@ def end(plan: Plan) -> None:
             if str(plan.state) in _command_of(pid):
                 _end_process(pid)
     if plan.shape is Shape.NODE:
-        succeeds(["ip", "link", "delete", plan.link])  # usually gone with the network namespace already
+        if _link_record(plan).exists():
+            succeeds(["ip", "link", "delete", plan.link])  # usually gone with the network namespace already
         _remove_cgroups(plan.cgroup)
 
 
 def _connect(plan: Plan, pid: int) -> None:
     """Lay the one link between the host and the cluster, and the routes to its services and pods."""
     run(["ip", "link", "add", plan.link, "type", "veth", "peer", "name", "eth0", "netns", str(pid)])
+    _link_record(plan).touch()  # now it is ours to delete
     run(["ip", "address", "add", f"{plan.host_address}/24", "dev", plan.link])
     run(["ip", "link", "set", plan.link, "up"])
     for network in (plan.service_network, plan.pod_network):
         run(["ip", "route", "add", network, "via", plan.address])
+
+
+def _link_record(plan: Plan) -> Path:
+    return plan.state / "link"
 
 
 def _only_child(pid: int) -> int:

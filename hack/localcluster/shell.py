@@ -1,9 +1,20 @@
 """Run commands and report their failure in one sentence."""
 
+import ctypes
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from localcluster.errors import LocalClusterError
+
+_PR_SET_PDEATHSIG: Final = 1
+_libc = ctypes.CDLL(None)
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`: the kernel kills this child when its parent ends, however that happens."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run(

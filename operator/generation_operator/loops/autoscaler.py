@@ -34,6 +34,10 @@ T = TypeVar("T")
 
 # Writes at a time: a step of one service should not wait for those of a hundred others, nor flood the API server.
 _WRITERS: Final = 8
+# Waiting for a writer included, so that a slow API server delays a tick by this much and no more. The liveness probe
+# allows 60 s without a tick.
+_WRITE_SECONDS: Final = 10.0
+_CHECK_SECONDS: Final = 5.0
 # +-10 %: operators that started together should not ask the same Prometheus at the same moment for ever.
 _JITTER: Final = 0.1
 
@@ -168,16 +172,28 @@ class Autoscaler:
         if not turn.decision.changes_replicas or turn.service.mode is not Mode.ACTIVE:
             return turn.not_written()
         try:
-            async with self._writers:
+            async with asyncio.timeout(_WRITE_SECONDS), self._writers:
                 written = await self._scale(turn)
-        except ConflictError:
-            return turn.not_written()
-        except ClusterError as error:
-            return turn.not_written(str(error))
+        except (ClusterError, TimeoutError) as error:
+            if await self._arrived(turn):
+                return dataclasses.replace(turn, written=True)
+            if isinstance(error, ConflictError):
+                return turn.not_written()
+            return turn.not_written(str(error) or f"no answer within {_WRITE_SECONDS:.0f} s")
         except Exception:  # noqa: BLE001 - one service's failure is not the others'
             _log.exception("%s: the replica count could not be written", turn.service.key)
             return turn.not_written("the operator failed unexpectedly: see its log")
         return dataclasses.replace(turn, written=True) if written else turn.not_written()
+
+    async def _arrived(self, turn: _Turn) -> bool:
+        """Whether a write that seems to have failed was carried out: its answer may have been lost on the way."""
+        key = self._deployment_key(turn.service.key)
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                fresh = await self._cluster.get_scale(DEPLOYMENT, key.namespace, key.name)
+        except (ClusterError, TimeoutError):
+            return False
+        return fresh.replicas == turn.decision.desired
 
     async def _scale(self, turn: _Turn) -> bool:
         """Write the replica count; False when it is not any more what the decision was made on."""
@@ -211,12 +227,18 @@ class Autoscaler:
             del self._states[key]
 
     async def _announce(self, turns: Sequence[_Turn]) -> None:
-        for turn in turns:
-            if turn.written:
-                try:
-                    await self._cluster.emit_event(scaled(turn.service, turn.decision))
-                except ClusterError as error:
-                    _log.warning("%s: the Event of a step was not recorded: %s", turn.service.key, error)
+        """Record an Event for each step; what cannot be recorded soon is left out."""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await asyncio.gather(*(self._announce_one(turn) for turn in turns if turn.written))
+        except TimeoutError:
+            _log.warning("Events of this tick's steps were not recorded within %.0f s", _CHECK_SECONDS)
+
+    async def _announce_one(self, turn: _Turn) -> None:
+        try:
+            await self._cluster.emit_event(scaled(turn.service, turn.decision))
+        except ClusterError as error:
+            _log.warning("%s: the Event of a step was not recorded: %s", turn.service.key, error)
 
     def _state(self, service: GenerationService) -> State:
         """What was remembered of this very resource; after a start, what its status tells."""

@@ -172,7 +172,10 @@ class Reconciler:
             written = await self._cluster.apply_status(manifest, manager=api_names.MANAGER_OPERATOR)
         except NotFoundError:
             return  # deleted meanwhile: nobody is left to read it
-        self._store.put(GENERATION_SERVICE, written)
+        # Deleted while the answer was under way, it must not come back: its children would be made again.
+        seen = self._store.get(GENERATION_SERVICE, key_of(written))
+        if seen is not None and seen["metadata"]["uid"] == written["metadata"]["uid"]:
+            self._store.put(GENERATION_SERVICE, written)
 
 
 def _is_ours(live: Manifest, service: GenerationService) -> bool:
