@@ -63,6 +63,7 @@ class Cluster(MemoryCluster):
         super().__init__()
         self.after_read: Any = None
         self.event_error: ClusterError | None = None
+        self.lost_answer: ClusterError | None = None  # of a write that was carried out
         self.told = asyncio.Event()
 
     async def get_scale(self, kind: Kind, namespace: str, name: str) -> Scale:
@@ -70,6 +71,12 @@ class Cluster(MemoryCluster):
         if self.after_read is not None:
             self.after_read()
         return scale
+
+    async def scale(self, kind: Kind, namespace: str, name: str, to: int, *, expect: Scale, manager: str) -> Scale:
+        scaled = await super().scale(kind, namespace, name, to, expect=expect, manager=manager)
+        if self.lost_answer is not None:
+            raise self.lost_answer
+        return scaled
 
     async def emit_event(self, event: Manifest) -> None:
         if self.event_error is not None:

@@ -26,10 +26,14 @@ _used: dict[str, local.Cluster] = {}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark by folder and run the quick tiers first."""
     for item in items:
-        for tier in _TIERS:
-            if tier in item.path.parts:
-                item.add_marker(tier)
-    items.sort(key=lambda item: next((number for number, tier in enumerate(_TIERS, 1) if tier in item.path.parts), 0))
+        if _tier(item.path) in _TIERS:
+            item.add_marker(_tier(item.path))
+    items.sort(key=lambda item: _TIERS.index(_tier(item.path)) + 1 if _tier(item.path) in _TIERS else 0)
+
+
+def _tier(path: Path) -> str:
+    """The folder below tests/ (and not, for example, tests/unit/cluster)."""
+    return path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(scope="session")

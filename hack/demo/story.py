@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import aiohttp
 
 from demo import install
 from demo.arrivals import Profile, read_trace
@@ -77,6 +80,7 @@ async def tell(
         watch = Watch(cluster, NAMESPACE, NAME)
         url = await stack.enter_async_context(_entrance(cluster))
         await _until_ready(watch)
+        await _until_answered(url)
         at_start = watch.samples[-1].ready
         say(f"{NAME} is ready with {at_start} replicas; sending load to its proxy")
         return await _under_load(watch, view, url, settings, at_start)
@@ -126,6 +130,19 @@ async def _until_ready(watch: Watch) -> None:
                 f"the service did not become ready within {_READY_SECONDS:g} s: {sample.conditions}"
             )
         await asyncio.sleep(1)
+
+
+async def _until_answered(url: str) -> None:
+    """Ready pods are a moment ahead of the way to them: kube-proxy's rules, nginx's DNS, a stand-in's start."""
+    deadline = time.monotonic() + _READY_SECONDS
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{url}/readyz") as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(0.2)
+    raise LocalClusterError(f"{url} did not answer within {_READY_SECONDS:g} s")
 
 
 @contextlib.asynccontextmanager

@@ -169,6 +169,17 @@ async def test_a_write_that_failed_is_shown_and_tried_again_without_cooldown(ver
     assert world.told().state.last_step_at == world.now
 
 
+@pytest.mark.parametrize("error", [ClusterError(0, "no answer within 10 s"), ConflictError(409, "retried, modified")])
+async def test_a_step_whose_answer_was_lost_is_remembered_as_taken(error: ClusterError) -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    world.cluster.lost_answer = error
+    await world.tick()
+    assert (world.replicas(), world.told().write_error) == (7, None)
+    assert world.told().state.last_step_at == world.now, "or the next tick would step again, without cooldown"
+    assert len(world.cluster.events) == 1
+
+
 async def test_a_conflict_is_no_error() -> None:
     world = World(make_service("a"))
     world.metrics.values[A] = BUSY

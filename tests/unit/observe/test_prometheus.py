@@ -12,6 +12,7 @@ from aiohttp import web
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
+from generation_operator.observe import prometheus
 from generation_operator.observe.prometheus import Client, PrometheusSource
 from generation_operator.observe.queries import queries
 from generation_operator.observe.signals import Ask, Reading
@@ -290,6 +291,25 @@ async def test_real_client_survives_garbage(body: bytes) -> None:
     error = (await read_real(handler))[0].error or ""
     assert " sent what is no answer to a query; " in error
     assert "secret" not in error
+
+
+async def test_real_client_reads_no_more_of_an_answer_than_it_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus, "ANSWER_BYTES", 100_000)
+    sent = 0
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        endless = web.StreamResponse()
+        await endless.prepare(request)
+        for _ in range(2_000):  # 131 MB for each query, if anybody takes them
+            await endless.write(b" " * 65_536)
+            sent += 65_536
+        return endless
+
+    reading, asked = await read_real(handler)
+    assert (reading.error or "").startswith("PrometheusUnreachable: ")
+    # What fits into the sockets' buffers is sent without being read.
+    assert sent < len(asked) * 20_000_000
 
 
 async def test_real_client_never_blocks_the_loop_and_gives_up_in_time() -> None:

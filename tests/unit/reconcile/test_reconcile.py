@@ -394,6 +394,20 @@ async def test_a_resource_that_is_deleted_during_its_reconcile_is_no_error() -> 
     assert await world.names(GENERATION_SERVICE) == []
 
 
+async def test_a_deletion_seen_while_the_status_is_written_is_not_undone() -> None:
+    world = World(make_service("a"))
+    write = world.cluster.apply_status
+
+    async def deleted_meanwhile(manifest: Manifest, *, manager: str) -> Manifest:
+        written = await write(manifest, manager=manager)
+        world.store.remove(GENERATION_SERVICE, KEY)
+        return written
+
+    world.cluster.apply_status = deleted_meanwhile  # type: ignore[method-assign]
+    await world.reconciler.reconcile(KEY)
+    assert world.store.get(GENERATION_SERVICE, KEY) is None
+
+
 async def test_a_status_that_cannot_be_written_is_an_error() -> None:
     world = World(make_service())
     world.cluster.fail("apply_status", ClusterError(503, "try again"))
