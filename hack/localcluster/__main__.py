@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in {
         "prepare": "build and fetch everything that `up` needs, without starting anything",
-        "up": "start a cluster (about 10 s when everything is built)",
+        "up": "start a cluster (about 6 s when everything is built)",
         "down": "end a cluster and remove everything of it",
         "status": "show clusters and components",
         "env": "print shell lines that point kubectl at the cluster",
