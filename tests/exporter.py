@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -85,10 +85,6 @@ class Exporter:
         with self._lock:
             self._advance()
             self._load = load
-
-    def set_queue(self, length: float) -> None:
-        """Change the queue only."""
-        self.set(replace(self._load, queue_length=length))
 
     @property
     def requests(self) -> float:

@@ -61,9 +61,8 @@ def _run(name: str, settings: LoadSettings, arguments: argparse.Namespace, conso
             cluster.load_images(console.print)
         return asyncio.run(story.tell(cluster, View(console), console.print, settings, helm=shutil.which("helm")))
     except BaseException:
-        with contextlib.suppress(
-            LocalClusterError
-        ):  # the cluster itself did not start, and has said where its logs are
+        # Without a plan the cluster itself did not start, and has said where its logs are.
+        with contextlib.suppress(LocalClusterError):
             kept = local.keep_logs(plan.load(folders.state(name)), folders.cache() / "failed" / "demo")
             console.print(f"logs are kept in {kept}", soft_wrap=True)
         raise

@@ -170,13 +170,18 @@ def ports(shape: Shape) -> dict[str, int]:
     """Ports of all components; without a network namespace of one's own, free ones of the machine."""
     if shape is Shape.NODE:
         return dict(_PORTS)
-    held = []
+    return dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+
+
+def free_ports(count: int) -> list[int]:
+    """Different free ports of this machine's loopback; held together until all are known."""
+    held: list[socket.socket] = []
     try:
-        for _ in _PORTS:
+        for _ in range(count):
             listener = socket.socket()
-            listener.bind(("127.0.0.1", 0))
             held.append(listener)
-        return {name: listener.getsockname()[1] for name, listener in zip(_PORTS, held, strict=True)}
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in held]
     finally:
         for listener in held:
             listener.close()

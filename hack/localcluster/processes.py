@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import aiohttp
 
 from localcluster.cluster import Cluster
 from localcluster.errors import LocalClusterError
+from localcluster.plan import free_ports
 from localcluster.shell import die_with_parent
 
 SELECTOR: Final = "app.kubernetes.io/name=generation-service"
@@ -109,7 +109,7 @@ class ProcessPods:
             ending.add_done_callback(self._endings.discard)
 
     async def _start(self, name: str, pod: dict[str, Any]) -> _Process:
-        port = _free_port()
+        [port] = free_ports(1)
         container = pod["spec"]["containers"][0]
         declared = {entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry}
         process = await asyncio.create_subprocess_exec(
@@ -176,9 +176,3 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
             sink.write(data)
             await sink.drain()
     sink.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -1,11 +1,10 @@
 """Start the components of one cluster in order, reap what ends, and end everything on SIGTERM.
 
 Run as its own process: as PID 1 of the cluster's namespaces (then the kernel ends every process of the cluster with it,
-containers included), or as a plain process without root (then the death signal set on each child does). It uses the
-standard library alone and reports through `status.json` in the state folder.
+containers included), or as a plain process without root (then the death signal set on each child does). It reports
+through `status.json` in the state folder.
 """
 
-import ctypes
 import json
 import os
 import signal
@@ -18,9 +17,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
+from localcluster.shell import die_with_parent
+
 _POLL_SECONDS: Final = 0.05
-_PR_SET_PDEATHSIG: Final = 1
-_libc = ctypes.CDLL(None)
 
 
 class Supervisor:
@@ -76,7 +75,7 @@ class Supervisor:
                 stderr=log,
                 env=os.environ | component["environment"],
                 cwd=self._state,
-                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 (no threads here)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (no threads here)
             )
         except OSError as error:
             self._failed[component["name"]] = f"cannot start {component['argv'][0]}: {error.strerror}"
