@@ -32,7 +32,7 @@ lint: venv
 
 unit: venv
 	@echo "==> unit and contract tests"
-	@$(BIN)/python -m pytest --quiet tests/unit tests/contract
+	@$(BIN)/python -m pytest --quiet tests/unit tests/contract tests/simulation
 
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
@@ -51,10 +51,13 @@ format: venv ## Format the code and mend what ruff can mend
 images: venv ## Build the container images into the running local cluster `dev`
 	@$(BIN)/python -m localcluster load-image
 
+vectors: ## Record anew what the original autoscalers decide (needs Go; writes tests/simulation/vectors)
+	@bash hack/vectors/run.sh
+
 lock: ## Resolve the hashed requirement files anew
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv; }
-	@for extra in operator service; do $(MAKE) --no-print-directory lock-one EXTRAS="--extra $$extra" OUT=$$extra; done
-	@$(MAKE) --no-print-directory lock-one EXTRAS="--extra operator --extra service --extra dev" OUT=dev
+	@for extra in operator service simulate; do $(MAKE) --no-print-directory lock-one EXTRAS="--extra $$extra" OUT=$$extra; done
+	@$(MAKE) --no-print-directory lock-one EXTRAS="--extra operator --extra service --extra simulate --extra dev" OUT=dev
 
 lock-one:
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -70,4 +73,4 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .mypy_cache && touch $@
 
-.PHONY: help demo test check lint unit prepare bench crds format images lock lock-one venv
+.PHONY: help demo test check lint unit prepare bench bench-policies crds format images vectors lock lock-one venv

@@ -125,7 +125,7 @@ def service(name: str, **scaling: Any) -> Object:
         "spec": {
             "image": "localhost/generation-service:dev",
             "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}},
-            "scaling": {"minReplicas": 2, "maxReplicas": 8, **scaling},
+            "scaling": {"policy": "Score", "minReplicas": 2, "maxReplicas": 8, **scaling},
             "metrics": {"windowSeconds": 10, "maxAgeSeconds": 15},
         },
     }

@@ -25,8 +25,14 @@ BUSY = {
     SignalName.CPU: 0.95,  # of 1 core
     SignalName.MEMORY: 0.5 * 2**30,  # of 2 GiB
     SignalName.QUEUE_LENGTH: 400.0,
+    SignalName.ERROR_RATIO: 0.0,
 }
-IDLE = BUSY | {SignalName.RESPONSE_TIME: 0.05, SignalName.REQUEST_RATE: 1.0, SignalName.CPU: 0.05}
+IDLE = BUSY | {
+    SignalName.RESPONSE_TIME: 0.05,
+    SignalName.REQUEST_RATE: 1.0,
+    SignalName.CPU: 0.05,
+    SignalName.QUEUE_LENGTH: 0.0,
+}
 CALM = BUSY | {SignalName.RESPONSE_TIME: 0.5, SignalName.CPU: 0.5}
 
 
@@ -97,7 +103,8 @@ class World:
         self.autoscaler = self.restarted()
 
     def add(self, service: ServiceBuilder, replicas: int = 5) -> None:
-        resource = self.cluster.put(service.manifest())
+        # Score: what it does follows from one observation alone.
+        resource = self.cluster.put(service.scaling(policy="Score").manifest())
         key = key_of(resource)
         owner = {"uid": resource["metadata"]["uid"], "controller": True}
         labels = {"app": key.name}

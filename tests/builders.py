@@ -9,6 +9,7 @@ from typing import Any, Self
 from generation_operator.api import names
 from generation_operator.api.kinds import Manifest
 from generation_operator.api.resource import GenerationService, parse
+from generation_operator.decide.policy import Policy
 from generation_operator.decide.types import (
     Decision,
     Observation,
@@ -92,6 +93,11 @@ class ServiceBuilder:
 
 def make_service(name: str = "a", namespace: str = "default") -> ServiceBuilder:
     return ServiceBuilder(name, namespace)
+
+
+def make_policy(*, targets: Mapping[str, Any] | None = None, **scaling: Any) -> Policy:
+    """What `spec.scaling` says, all in camelCase; the policy Targets unless said otherwise."""
+    return Policy.of(make_service().targets(**targets or {}).scaling(**scaling).obj().spec)
 
 
 def make_signal(

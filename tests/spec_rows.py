@@ -74,6 +74,15 @@ def _secret(**key: str) -> Patch:
     return {"env": [{"name": "A", "valueFrom": {"secretKeyRef": key}}]}
 
 
+def _schedule(**changes: Any) -> Patch:
+    schedule = {"name": "day", "start": "0 8 * * MON-FRI", "end": "0 18 * * MON-FRI", "minReplicas": 4} | changes
+    return {"scaling": {"schedules": [schedule]}}
+
+
+def _override(**changes: Any) -> Patch:
+    return {"scaling": {"override": {"replicas": 3, "until": "2030-01-31T18:00:00Z"} | changes}}
+
+
 ROWS: Final = [
     _accepted("minimal"),
     Row(
@@ -125,6 +134,63 @@ ROWS: Final = [
         "down.thresholds.memoryPercent",
         "must be below up.thresholds.memoryPercent",
     ),
+    # Schedules.
+    _accepted("schedule", _schedule(timeZone="Europe/Berlin")),
+    _accepted("schedule up to the maximum", _schedule(minReplicas=20)),
+    _refused(
+        "schedule above the maximum",
+        _schedule(minReplicas=21),
+        "spec.scaling.schedules",
+        "a schedule's minReplicas must not exceed maxReplicas",
+    ),
+    _refused(
+        "schedule that ends when it starts",
+        _schedule(end="0 8 * * MON-FRI"),
+        "spec.scaling.schedules[0].end",
+        "start and end must differ",
+    ),
+    _refused(
+        "schedule with four fields",
+        _schedule(start="0 8 * *"),
+        "spec.scaling.schedules[0].start",
+        "should match",
+        "match pattern",
+    ),
+    _refused(
+        "schedule with a zone that is no name",
+        _schedule(timeZone="+02:00"),
+        "spec.scaling.schedules[0].timeZone",
+        "should match",
+        "match pattern",
+    ),
+    _refused(
+        "schedule twice",
+        {"scaling": {"schedules": [_schedule()["scaling"]["schedules"][0]] * 2}},
+        "spec.scaling.schedules",
+        "uplicate",
+        "give each schedule a name of its own",
+    ),
+    # Override and budget.
+    _accepted("override", _override(reason="launch day")),
+    _accepted("override with an offset", _override(until="2030-01-31T18:00:00.5+01:00")),
+    _refused("override for ever", _override(until=""), "spec.scaling.override.until", "should match", "match pattern"),
+    _refused(
+        "override until a day alone",
+        _override(until="2030-01-31"),
+        "spec.scaling.override.until",
+        "should match",
+        "match pattern",
+    ),
+    _refused("override to nothing", _override(replicas=0), "override.replicas", "should be greater than or equal to 1"),
+    _accepted("budget", {"scaling": {"budget": {"replicaHoursPerDay": 48}}}),
+    _refused(
+        "budget of nothing",
+        {"scaling": {"budget": {"replicaHoursPerDay": 0}}},
+        "replicaHoursPerDay",
+        "should be greater than or equal to 1",
+    ),
+    _accepted("policy targets", {"scaling": {"policy": "Targets", "targets": {"headroomPercent": -50}}}),
+    _accepted("policy score without guards", {"scaling": {"policy": "Score", "score": {"guards": "Disabled"}}}),
     # Requests within limits.
     _accepted(
         "cpu request equals limit in another notation", _resources(requests={"cpu": "1000m"}, limits={"cpu": "1"})

@@ -41,7 +41,13 @@ class Clock(Protocol):
 
 
 class Observer(Protocol):
-    """Is told how every admitted or rejected workflow ended."""
+    """Is told when workflows come, how long they were worked on, and how every one ended, rejected ones too."""
+
+    def arrived(self) -> None:
+        """Count one workflow that asks for admission."""
+
+    def ran(self, seconds: float) -> None:
+        """Count one workflow that leaves its slot; `seconds` is how long it kept it."""
 
     def finished(self, outcome: Outcome, seconds: float) -> None:
         """Count one workflow; `seconds` is the time from its arrival at the admission to its end."""

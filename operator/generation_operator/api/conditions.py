@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     WORKLOAD_AVAILABLE = "WorkloadAvailable"  # means that enough pods of the service answer
     METRICS_AVAILABLE = "MetricsAvailable"  # means that every signal the policy needs is usable
     ABLE_TO_SCALE = "AbleToScale"  # means that decisions can be carried out
+    TARGETS_REACHABLE = "TargetsReachable"  # means that missing a declared target can make the policy add replicas
 
 
 class ConditionReason(StrEnum):
@@ -49,6 +50,10 @@ class ConditionReason(StrEnum):
     SCALE_FAILED = "ScaleFailed"  # means that the API server refused the last write of replicas
     NOT_ACTIVE = "NotActive"  # means that mode Recommend only shows decisions
     PAUSED = "Paused"  # means that mode Paused, or the annotation, keeps replicas as they are
+
+    POLICY_SEES_TARGETS = "PolicySeesTargets"  # means that the policy adds replicas when a target is missed
+    SCORE_TOO_LOW = "ScoreTooLow"  # means that the score of a missed target alone never exceeds its limit
+
     NOT_DECIDED_YET = "NotDecidedYet"  # means that there is no decision yet
 
 

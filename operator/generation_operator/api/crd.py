@@ -20,8 +20,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from generation_operator.api import names
+from generation_operator.api.model import Model
 from generation_operator.api.resource import NAME_LIMIT, NAME_PATTERN, NAME_TOO_LONG, NAME_UNUSABLE
-from generation_operator.api.spec import GenerationServiceSpec, Model
+from generation_operator.api.spec import GenerationServiceSpec
 from generation_operator.api.status_schema import STATUS, Schema
 
 HEADER: Final = "# Generated from operator/generation_operator/api; do not edit, run: make crds\n"
@@ -165,6 +166,8 @@ def _field_schema(info: FieldInfo) -> Schema:
     elif info.default is not PydanticUndefined and info.default is not None:
         schema["default"] = str(info.default) if isinstance(info.default, StrEnum) else info.default
     extra = info.json_schema_extra
+    if isinstance(extra, dict) and "format" in extra:
+        schema["format"] = extra["format"]
     if isinstance(extra, dict) and "map_key" in extra:
         schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [extra["map_key"]]}
     return schema

@@ -7,56 +7,13 @@ Numbers that are defaults come from the performance guide unless a comment says 
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from generation_operator.api.quantity import QUANTITY_PATTERN, parse_quantity
-
-Quantity = Annotated[str, Field(pattern=QUANTITY_PATTERN, max_length=32)]
-Percent = Annotated[int, Field(ge=0, le=100)]
-Score = Annotated[int, Field(ge=0, le=100)]
-
-
-def to_camel(name: str) -> str:
-    """`min_replicas` -> `minReplicas`; a trailing `url` keeps the API convention's capitals (`prometheusURL`)."""
-    head, *tail = name.split("_")
-    return head + "".join("URL" if word == "url" else word.capitalize() for word in tail)
-
-
-class Model(BaseModel):
-    """Base of all spec models: camelCase on the wire, frozen, unknown fields and other types refused.
-
-    `cel` lists the rules that tie fields together. Each is enforced twice: by the API server (x-kubernetes-validations)
-    and, for a resource that slipped through, by a validator here that raises the same message.
-    """
-
-    # strict: "8000" is no port and "yes" is no boolean, as in the API server. Enums alone arrive as their text.
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", strict=True)
-    cel: ClassVar[tuple["CelRule", ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, given: object) -> object:
-        # As in the API server: `env:` with nothing behind it. (Without a default, server-side apply refuses a null.)
-        known = {info.alias for info in cls.model_fields.values()}
-        if isinstance(given, dict):
-            return {name: value for name, value in given.items() if value is not None or name not in known}
-        return given
-
-
-class CelRule(BaseModel):
-    """One CEL validation rule of the CRD."""
-
-    model_config = ConfigDict(frozen=True)
-    rule: str
-    message: str
-    field_path: str | None = None
-
-    def schema_entry(self) -> dict[str, Any]:
-        """The rule as an entry of `x-kubernetes-validations`."""
-        entry = {"rule": self.rule, "message": self.message, "reason": "FieldValueInvalid"}
-        return entry | ({"fieldPath": self.field_path} if self.field_path else {})
+from generation_operator.api.model import CelRule, Model, Percent, Quantity, Switch
+from generation_operator.api.quantity import parse_quantity
+from generation_operator.api.score import ScorePolicy
+from generation_operator.api.timed import Override, Schedule
 
 
 class Mode(StrEnum):
@@ -76,6 +33,7 @@ class Engine(StrEnum):
 class Policy(StrEnum):
     """How the replica count is derived from what was observed."""
 
+    TARGETS = "Targets"
     SCORE = "Score"
 
 
@@ -180,118 +138,51 @@ class Targets(Model):
     success_percent: Percent = Field(95, description="Share of requests that succeed, in percent.")
 
 
-class ScoreUpThresholds(Model):
-    """A signal above its threshold adds its weight to the scale-up score."""
+class TargetsPolicy(Model):
+    """Parameters of the policy `Targets`; the targets themselves are `spec.targets`."""
 
-    response_time_milliseconds: int = Field(
-        1000, ge=0, le=3600000, description="Mean response time above which its weight counts, in milliseconds."
+    headroom_percent: int = Field(
+        0,
+        ge=-50,
+        le=300,
+        description="Capacity to keep beyond what the targets need, in percent. More is safer and dearer; below 0 "
+        "targets are missed on purpose.",
     )
-    cpu_percent: int = Field(80, ge=0, le=1000, description="CPU use above which its weight counts, in % of the limit.")
-    memory_percent: int = Field(
-        85, ge=0, le=1000, description="Memory use above which its weight counts, in % of the limit."
+    assumed_startup_seconds: int = Field(
+        30,
+        ge=1,
+        le=3600,
+        description="Seconds from the creation of a replica until it is ready, until that has been measured.",
     )
-    queue_length: int = Field(
-        50, ge=0, le=1000000, description="Requests waiting, summed over all replicas, above which the weight counts."
-    )
-
-
-class ScoreDownThresholds(Model):
-    """A signal below its threshold adds its weight to the scale-down score."""
-
-    response_time_milliseconds: int = Field(
-        200, ge=0, le=3600000, description="Mean response time below which its weight counts, in milliseconds."
-    )
-    cpu_percent: int = Field(30, ge=0, le=1000, description="CPU use below which its weight counts, in % of the limit.")
-    memory_percent: int = Field(
-        40, ge=0, le=1000, description="Memory use below which its weight counts, in % of the limit."
-    )
-    requests_per_second: int = Field(
-        50,
-        ge=0,
-        le=1000000,
-        description="Requests per second, summed over all replicas, below which the weight counts.",
+    forecast: Switch = Field(
+        Switch.ENABLED,
+        strict=False,
+        description="Enabled: a forecast may add replicas early, once it has proven itself on this service's traffic. "
+        "It never removes any.",
     )
 
 
-class ScoreUpWeights(Model):
-    """Points that each signal adds to the scale-up score."""
+class Budget(Model):
+    """What the service may cost."""
 
-    response_time: Score = Field(30, description="Points for a slow mean response.")
-    cpu: Score = Field(25, description="Points for high CPU use.")
-    memory: Score = Field(25, description="Points for high memory use.")
-    queue_length: Score = Field(20, description="Points for a long queue.")
-
-
-class ScoreDownWeights(Model):
-    """Points that each signal adds to the scale-down score."""
-
-    response_time: Score = Field(20, description="Points for a fast mean response.")
-    cpu: Score = Field(25, description="Points for low CPU use.")
-    memory: Score = Field(25, description="Points for low memory use.")
-    requests_per_second: Score = Field(30, description="Points for little traffic.")
-
-
-class ScoreUp(Model):
-    """When and how far to scale up."""
-
-    thresholds: ScoreUpThresholds = Field(ScoreUpThresholds(), description="Thresholds of the four signals.")
-    weights: ScoreUpWeights = Field(ScoreUpWeights(), description="Points of the four signals.")
-    score_above: int = Field(50, ge=0, le=400, description="Scale up when the score is greater than this.")
-    step_replicas: int = Field(2, ge=1, le=100, description="Replicas to add.")
-
-
-class ScoreDown(Model):
-    """When and how far to scale down."""
-
-    thresholds: ScoreDownThresholds = Field(ScoreDownThresholds(), description="Thresholds of the four signals.")
-    weights: ScoreDownWeights = Field(ScoreDownWeights(), description="Points of the four signals.")
-    score_above: int = Field(60, ge=0, le=400, description="Scale down when the score is greater than this.")
-    step_replicas: int = Field(1, ge=1, le=100, description="Replicas to remove.")
-
-
-class ScorePolicy(Model):
-    """Parameters of the policy `Score`: the performance guide's scorer, every number adjustable."""
-
-    cel = (
-        CelRule(
-            rule="self.down.thresholds.responseTimeMilliseconds < self.up.thresholds.responseTimeMilliseconds",
-            message="down.thresholds.responseTimeMilliseconds must be below up.thresholds.responseTimeMilliseconds: "
-            "otherwise one value asks for more and for fewer replicas",
-            field_path=".down.thresholds.responseTimeMilliseconds",
-        ),
-        CelRule(
-            rule="self.down.thresholds.cpuPercent < self.up.thresholds.cpuPercent",
-            message="down.thresholds.cpuPercent must be below up.thresholds.cpuPercent: "
-            "otherwise one value asks for more and for fewer replicas",
-            field_path=".down.thresholds.cpuPercent",
-        ),
-        CelRule(
-            rule="self.down.thresholds.memoryPercent < self.up.thresholds.memoryPercent",
-            message="down.thresholds.memoryPercent must be below up.thresholds.memoryPercent: "
-            "otherwise one value asks for more and for fewer replicas",
-            field_path=".down.thresholds.memoryPercent",
-        ),
+    replica_hours_per_day: int | None = Field(
+        None,
+        ge=1,
+        le=24000,
+        description="Replica-hours per day (UTC). When what is left cannot pay for the wanted replicas until midnight, "
+        "there are fewer, but never fewer than minReplicas.",
     )
-    up: ScoreUp = Field(ScoreUp(), description="When and how far to scale up.")
-    down: ScoreDown = Field(ScoreDown(), description="When and how far to scale down.")
-    cooldown_seconds: int = Field(
-        300, ge=0, le=86400, description="Seconds after a step, up or down, in which no further step is taken."
-    )
-
-    @model_validator(mode="after")
-    def _ordered_thresholds(self) -> "ScorePolicy":
-        fields = ("response_time_milliseconds", "cpu_percent", "memory_percent")
-        for rule, field in zip(self.cel, fields, strict=True):
-            if getattr(self.down.thresholds, field) >= getattr(self.up.thresholds, field):
-                raise ValueError(rule.message)
-        return self
 
 
 class GuardPolicy(Model):
     """The HorizontalPodAutoscaler beside the operator: it may only raise the replica count."""
 
-    cpu_percent: int = Field(
-        70, ge=1, le=1000, description="CPU use, in % of the request, that the guard keeps replicas below."
+    cpu_percent: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="CPU use, in % of the request, that the guard keeps replicas below. By default 70 with the policy "
+        "Score, and 90 % of the limit with the policy Targets, which it must not second-guess in normal operation.",
     )
 
 
@@ -303,6 +194,11 @@ class Scaling(Model):
             rule="self.minReplicas <= self.maxReplicas",
             message="minReplicas must not exceed maxReplicas: lower minReplicas or raise maxReplicas",
             field_path=".minReplicas",
+        ),
+        CelRule(
+            rule="self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+            message="a schedule's minReplicas must not exceed maxReplicas: lower it or raise maxReplicas",
+            field_path=".schedules",
         ),
     )
     mode: Mode = Field(
@@ -316,20 +212,46 @@ class Scaling(Model):
         strict=False,
         description="Direct: the operator writes the scale subresource; the HorizontalPodAutoscaler can only raise.",
     )
-    policy: Policy = Field(Policy.SCORE, strict=False, description="Score: the performance guide's weighted scores.")
+    policy: Policy = Field(
+        Policy.TARGETS,
+        strict=False,
+        description="Targets: as many replicas as spec.targets need. Score: the performance guide's weighted scores.",
+    )
     min_replicas: int = Field(
         2, ge=1, le=1000, description="Replicas that are always kept. `kubectl scale gensvc/NAME --replicas=N` sets it."
     )
     max_replicas: int = Field(20, ge=1, le=1000, description="Replicas that are never exceeded.")
+    targets: TargetsPolicy = Field(TargetsPolicy(), description="Parameters of the policy Targets.")
     score: ScorePolicy = Field(ScorePolicy(), description="Parameters of the policy Score.")
+    schedules: list[Schedule] = Field(
+        [],
+        max_length=16,
+        description="Times with a higher minimum. Where several are active, the highest counts.",
+        json_schema_extra={"map_key": "name"},
+    )
+    override: Override | None = Field(
+        None, description="An exact replica count for a limited time, whatever the policy says."
+    )
+    budget: Budget = Field(Budget(), description="What the service may cost.")
     horizontal_pod_autoscaler: GuardPolicy = Field(
         GuardPolicy(), description="The HorizontalPodAutoscaler that guards the service upwards."
     )
 
+    @field_validator("schedules")
+    @classmethod
+    def _names_once(cls, schedules: list[Schedule]) -> list[Schedule]:
+        chosen = [schedule.name for schedule in schedules]
+        if twice := next((name for name in chosen if chosen.count(name) > 1), None):
+            raise ValueError(f"{twice} is given twice: give each schedule a name of its own")
+        return schedules
+
     @model_validator(mode="after")
     def _ordered_bounds(self) -> "Scaling":
+        bounds, floors = self.cel
         if self.min_replicas > self.max_replicas:
-            raise ValueError(self.cel[0].message)
+            raise ValueError(bounds.message)
+        if any(schedule.min_replicas > self.max_replicas for schedule in self.schedules):
+            raise ValueError(floors.message)
         return self
 
 

@@ -106,6 +106,11 @@ STATUS: Final[Schema] = _object(
             replicas=_count("Replicas that it needs; absent while it has no metrics."),
             reason=_text("Where the number comes from, or why there is none.", 256),
         ),
+        budget=_object(
+            "What was used of today's replica-hours; kept over a restart.",
+            at=_time("Up to when it was counted."),
+            usedReplicaSeconds=_count("Replica-seconds that were used from midnight UTC until then."),
+        ),
         lastDecision=_DECISION,
     ),
 )

@@ -35,4 +35,8 @@ def cooled(draft: Draft, state: State, cooldown_seconds: int, now: Seconds) -> D
     remaining = f"{cooldown_seconds - passed:.0f} s of {cooldown_seconds} s cooldown left"
     if draft.desired == draft.current:
         return draft.passed(Stage.COOLDOWN, f"{remaining}, no step is due")
-    return draft.held_by(Stage.COOLDOWN, draft.current, Reason.COOLDOWN, f"Held, {remaining}: {draft.message}")
+    # Floors are no steps of the policy: they do not wait.
+    to = max(draft.current, min(draft.floor, draft.desired))
+    if to == draft.desired:
+        return draft.passed(Stage.COOLDOWN, f"{remaining}, which a floor does not wait for")
+    return draft.held_by(Stage.COOLDOWN, to, Reason.COOLDOWN, f"Held, {remaining}: {draft.message}")

@@ -4,15 +4,16 @@ Every stage takes a draft and returns another one with exactly one more line. A 
 methods below and in no other way, so that binder, limit, reason and line can never contradict each other.
 """
 
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple
 
 from generation_operator.decide.types import Line, Reason, Replicas, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What the stages so far came to; the fields are those of `Decision`."""
+class Draft(NamedTuple):
+    """What the stages so far came to; the fields are those of `Decision`.
+
+    A tuple and not a dataclass: the simulator makes millions of them, and a frozen dataclass takes five times as long.
+    """
 
     current: Replicas
     desired: Replicas
@@ -22,24 +23,29 @@ class Draft:
     reason: Reason
     message: str
     lines: tuple[Line, ...] = ()
+    floor: Replicas = Replicas(0)  # what a burn or a schedule asks for; no cooldown holds it back
 
     @property
     def lowers(self) -> bool:
         """Whether the stages so far ask for fewer replicas."""
         return self.desired < self.current
 
-    def passed(self, stage: Stage, text: str) -> Self:
+    def passed(self, stage: Stage, text: str) -> "Draft":
         """The stage has no objection: nothing but its line is added."""
-        return self._with_line(stage, self.desired, text)
+        current, desired, valid, binder, limited_by, reason, message, lines, floor = self
+        lines = (*lines, Line(stage, desired, desired, text))
+        return Draft(current, desired, valid, binder, limited_by, reason, message, lines, floor)
 
-    def set_by(self, stage: Stage, to: int, reason: Reason, message: str) -> Self:
+    def set_by(self, stage: Stage, to: int, reason: Reason, message: str) -> "Draft":
         """The stage decides the count."""
-        return replace(self._with_line(stage, to, message), binder=stage, reason=reason, message=message)
+        count = Replicas(to)
+        lines = (*self.lines, Line(stage, self.desired, count, message))
+        return Draft(self.current, count, self.valid, stage, self.limited_by, reason, message, lines, self.floor)
 
-    def held_by(self, stage: Stage, to: int, reason: Reason, message: str) -> Self:
+    def held_by(self, stage: Stage, to: int, reason: Reason, message: str) -> "Draft":
         """The stage holds back what an earlier one asked for."""
-        return replace(self.set_by(stage, to, reason, message), limited_by=stage)
+        return self.set_by(stage, to, reason, message)._replace(limited_by=stage)
 
-    def _with_line(self, stage: Stage, to: int, text: str) -> Self:
-        line = Line(stage, self.desired, Replicas(to), text)
-        return replace(self, desired=Replicas(to), lines=(*self.lines, line))
+    def with_floor(self, floor: int) -> "Draft":
+        """Later stages that hold steps back let the count rise to this one."""
+        return self._replace(floor=Replicas(max(floor, self.floor)))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from generation_operator.api.spec import ScoreDown, ScorePolicy, ScoreUp
+from generation_operator.api.score import ScoreDown, ScorePolicy, ScoreUp
 from generation_operator.decide.draft import Draft
 from generation_operator.decide.types import Reason, Signal, SignalName, SignalState, Stage
 

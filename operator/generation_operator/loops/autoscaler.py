@@ -18,6 +18,7 @@ from generation_operator.api.names import MANAGER_SCALER
 from generation_operator.api.resource import GenerationService, InvalidSpecError, Key, parse
 from generation_operator.api.spec import Mode
 from generation_operator.cluster.ports import ClusterApi, ClusterError, ConflictError, Scale
+from generation_operator.decide.policy import Policy
 from generation_operator.decide.step import not_carried_out, step
 from generation_operator.decide.types import Decision, Observation, Seconds, State
 from generation_operator.desired import names
@@ -158,7 +159,7 @@ class Autoscaler:
         turns = []
         for service, observation in observations:
             before = self._state(service)
-            outcome = _alone(service.key, step, service.spec.scaling, before, observation, now)
+            outcome = _alone(service.key, step, Policy.of(service.spec), before, observation, now)
             if outcome is not None:
                 after, decision = outcome
                 turns.append(_Turn(service, observation, before, after, decision))

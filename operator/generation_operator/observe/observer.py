@@ -16,11 +16,13 @@ def observe(service: GenerationService, deployment: Manifest, hpa: Manifest | No
         hpa: its HorizontalPodAutoscaler as last seen, None when there is none.
         reading: what its metrics said.
     """
-    ready = deployment.get("status", {}).get("readyReplicas", 0)
+    status = deployment.get("status", {})
+    ready = status.get("readyReplicas", 0)
     return Observation(
         signals=classify(reading, service.spec, ready),
         current=Replicas(deployment["spec"].get("replicas", 1)),  # 1: the API server's default
         ready=Replicas(ready),
+        starting=Replicas(max(0, status.get("replicas", 0) - ready)),
         rollout_in_progress=rollout_in_progress(deployment),
         guard=guard_need(hpa, ready),
         metrics_error=explain(reading, service.spec, ready),

@@ -233,7 +233,9 @@ def _reading(outcome: Outcome, key: Key) -> Reading:
     if isinstance(outcome, str):
         return Reading(error=outcome)
     return Reading(
-        values={name: outcome[name][key] for name in SignalName if key in outcome[name]},
+        values={
+            query: values[key] for query, values in outcome.items() if isinstance(query, SignalName) and key in values
+        },
         age=outcome[Evidence.AGE].get(key),
         reporting=whole(outcome[Evidence.REPORTING].get(key)),
     )

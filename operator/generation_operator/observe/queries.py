@@ -28,6 +28,12 @@ INFO: Final = "generation_service_info"
 # Exactly one series per pod. Without topk, one pod that calls itself by two names, or is scraped twice, would make the
 # join ambiguous, and Prometheus would refuse the whole query: for all services.
 _ONE_PER_POD: Final = f"topk by (namespace, pod) (1, group by (namespace, pod, service) ({INFO}))"
+_MISS_WINDOWS: Final = {
+    SignalName.MISS_RATIO_5M: "5m",
+    SignalName.MISS_RATIO_30M: "30m",
+    SignalName.MISS_RATIO_1H: "1h",
+    SignalName.MISS_RATIO_6H: "6h",
+}
 _BY_SERVICE: Final = "by (namespace, service)"
 
 
@@ -45,6 +51,7 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
     requests = rate("sum", "generation_service_requests_total")
     errors = rate("sum", 'generation_service_requests_total{outcome="error"}')
     duration = "generation_service_request_duration_seconds"
+    service = "generation_service_workflow_service_seconds"
     return {
         SignalName.RESPONSE_TIME: f"{rate('sum', f'{duration}_sum')} / {rate('sum', f'{duration}_count')}",
         SignalName.REQUEST_RATE: requests,
@@ -52,10 +59,20 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
         SignalName.MEMORY: _joined("avg", "process_resident_memory_bytes"),
         SignalName.QUEUE_LENGTH: _joined("sum", "generation_service_queue_length"),
         SignalName.ERROR_RATIO: f"{errors} / {requests}",
+        SignalName.WORKFLOW_ARRIVALS: rate("sum", "generation_service_workflows_arrived_total"),
+        SignalName.WORKFLOW_SERVICE_TIME: f"{rate('sum', f'{service}_sum')} / {rate('sum', f'{service}_count')}",
+        SignalName.WORKFLOWS_IN_FLIGHT: _joined("sum", "generation_service_requests_in_flight"),
+        **{name: _missed(window) for name, window in _MISS_WINDOWS.items()},
         Evidence.AGE: f"time() - max {_BY_SERVICE} (timestamp({INFO}))",
         Evidence.REPORTING: f"count {_BY_SERVICE} "
         f"(time() - max by (namespace, pod, service) (timestamp({INFO})) <= {max_age_seconds:d})",
     }
+
+
+def _missed(window: str) -> str:
+    """The share of workflows that missed: rejected, failed, abandoned, or stopped at their deadline, the target."""
+    missed = f'increase(generation_service_requests_total{{outcome="error"}}[{window}])'
+    return f"{_joined('sum', missed)} / {_joined('sum', f'increase(generation_service_requests_total[{window}])')}"
 
 
 def _joined(aggregation: str, samples: str) -> str:

@@ -11,14 +11,20 @@ from typing import Final, Protocol
 
 from generation_operator.api.quantity import parse_quantity
 from generation_operator.api.resource import Key
-from generation_operator.api.spec import GenerationServiceSpec, ResourceLimits
-from generation_operator.decide.signals import REQUIRED
+from generation_operator.api.spec import GenerationServiceSpec, Policy, ResourceLimits
+from generation_operator.decide.signals import COVERAGE_PERCENT, NEEDED
 from generation_operator.decide.types import Seconds, Signal, SignalName, SignalState
 
-# Below 80 % of the ready pods the rest may be where the load is.
-COVERAGE_PERCENT: Final = 80
 # 0/0 when nobody asks: that is knowledge, not a gap.
-_RATIOS: Final = (SignalName.RESPONSE_TIME, SignalName.ERROR_RATIO)
+_RATIOS: Final = (
+    SignalName.RESPONSE_TIME,
+    SignalName.ERROR_RATIO,
+    SignalName.WORKFLOW_SERVICE_TIME,
+    SignalName.MISS_RATIO_5M,
+    SignalName.MISS_RATIO_30M,
+    SignalName.MISS_RATIO_1H,
+    SignalName.MISS_RATIO_6H,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,10 @@ def explain(reading: Reading, spec: GenerationServiceSpec, ready: int) -> str | 
     if doubt is not None:
         return doubt
     signals = classify(reading, spec, ready)
-    missing = [str(name) for name in REQUIRED if signals[name].state is SignalState.MISSING]
-    if missing:
+    needed = NEEDED[spec.scaling.policy]
+    missing = [str(name) for name in needed if signals[name].state is SignalState.MISSING]
+    # Of what Targets can add replicas on, one is enough.
+    if len(missing) == len(needed) or (missing and spec.scaling.policy is Policy.SCORE):
         return (
             f"MissingSignals: no value for {', '.join(missing)}; a rate needs two samples within "
             f"spec.metrics.windowSeconds ({spec.metrics.window_seconds} s), each metric must be exported by the service"

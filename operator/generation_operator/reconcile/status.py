@@ -13,9 +13,11 @@ from typing import Any, Final
 from generation_operator.api.conditions import Condition, ConditionReason, ConditionStatus, ConditionType, merge
 from generation_operator.api.kinds import Manifest
 from generation_operator.api.resource import GenerationService, InvalidSpecError
-from generation_operator.api.spec import Mode
+from generation_operator.api.spec import Mode, Policy
 from generation_operator.cluster.ports import ClusterError
-from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, State
+from generation_operator.decide.reach import gaps
+from generation_operator.decide.signals import NEEDED
+from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, Spent, State
 from generation_operator.desired import names
 from generation_operator.observe.store import Autoscaling
 
@@ -61,6 +63,7 @@ def build(
         workload,
         _metrics_available(service, autoscaling),
         _able_to_scale(service, autoscaling),
+        _targets_reachable(service),
     ]
     observed = (deployment or {}).get("status") or {}
     status = {
@@ -96,11 +99,13 @@ def of_invalid(resource: Manifest, error: InvalidSpecError, *, now: float) -> di
 
 def state_from_status(status: Mapping[str, Any]) -> State:
     """What the autoscaler remembers across a restart; nothing when the status tells nothing that can be read."""
-    text = str((status.get("autoscaling") or {}).get("lastScaleTime"))
-    try:
-        return State(last_step_at=Seconds(datetime.fromisoformat(text).timestamp()))
-    except ValueError:
-        return State()
+    told = status.get("autoscaling") or {}
+    budget = told.get("budget") or {}
+    stepped, counted = _seconds(told.get("lastScaleTime")), _seconds(budget.get("at"))
+    used = budget.get("usedReplicaSeconds")
+    if counted is None or not isinstance(used, int):
+        return State(last_step_at=stepped)
+    return State(last_step_at=stepped, spent=Spent(int(counted // 86400), float(used), counted))
 
 
 def rolled_out(deployment: Mapping[str, Any]) -> bool:
@@ -179,12 +184,13 @@ def _metrics_available(service: GenerationService, autoscaling: Autoscaling | No
     elif autoscaling.decision.valid:
         verdict = ConditionStatus.TRUE, ConditionReason.ALL_SIGNALS_FRESH, "the signals that decisions need are fresh"
     else:
-        verdict = ConditionStatus.FALSE, *_why_unusable(autoscaling)
+        verdict = ConditionStatus.FALSE, *_why_unusable(service, autoscaling)
     return _condition(service, ConditionType.METRICS_AVAILABLE, *verdict)
 
 
-def _why_unusable(autoscaling: Autoscaling) -> tuple[ConditionReason, str]:
-    signals, error = autoscaling.decision.signals, autoscaling.observation.metrics_error
+def _why_unusable(service: GenerationService, autoscaling: Autoscaling) -> tuple[ConditionReason, str]:
+    error = autoscaling.observation.metrics_error
+    signals = [signal for signal in autoscaling.decision.signals if signal.name in NEEDED[service.spec.scaling.policy]]
     missing = [str(signal.name) for signal in signals if signal.state is SignalState.MISSING]
     stale = [str(signal.name) for signal in signals if signal.state is SignalState.STALE]
     lists = [f"{what}: {', '.join(which)}" for what, which in (("missing", missing), ("stale", stale)) if which]
@@ -219,6 +225,20 @@ def _able_to_scale(service: GenerationService, autoscaling: Autoscaling | None) 
     return _condition(service, ConditionType.ABLE_TO_SCALE, *verdict)
 
 
+def _targets_reachable(service: GenerationService) -> Condition:
+    """Whether the policy can see that a target is missed."""
+    scaling = service.spec.scaling
+    found = list(gaps(scaling.score, service.spec.targets)) if scaling.policy is Policy.SCORE else []
+    if not found:
+        reason, message = ConditionReason.POLICY_SEES_TARGETS, "a missed target can add replicas"
+        return _condition(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.TRUE, reason, message)
+    reason, message = (
+        ConditionReason.SCORE_TOO_LOW,
+        "; ".join(f"spec.scaling.score.{gap.field}: {gap.text}" for gap in found),
+    )
+    return _condition(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.FALSE, reason, message)
+
+
 def _condition(
     service: GenerationService, kind: ConditionType, status: ConditionStatus, reason: ConditionReason, message: str
 ) -> Condition:
@@ -238,6 +258,7 @@ def _autoscaling(previous: Mapping[str, Any], autoscaling: Autoscaling | None) -
             "desiredReplicas": autoscaling.decision.desired,
             "lastScaleTime": last_scale_time,
             "guard": _guard(autoscaling.observation.guard),
+            "budget": _budget(previous, autoscaling.decision, autoscaling.state.spent),
             "lastDecision": last_decision,
         }
     )
@@ -276,6 +297,20 @@ def _signal(signal: Signal) -> dict[str, Any]:
     )
 
 
+def _budget(previous: Mapping[str, Any], decision: Decision, spent: Spent | None) -> dict[str, Any] | None:
+    """What was used of today's budget, and when that was so.
+
+    What was used since can be told from the replica count, so it is written anew only when that or the day changes.
+    """
+    if spent is None:
+        return None
+    before: dict[str, Any] = previous.get("budget") or {}
+    at = _seconds(before.get("at"))
+    if at is not None and at // 86400 == spent.day and previous.get("desiredReplicas") == decision.desired:
+        return before
+    return {"at": timestamp(spent.at), "usedReplicaSeconds": int(spent.replica_seconds)}
+
+
 def _guard(guard: Guard) -> dict[str, Any]:
     return _without_none({"replicas": guard.replicas, "reason": guard.reason[:_GUARD_REASON_LENGTH]})
 
@@ -290,6 +325,14 @@ def _number(value: float) -> str:
     text = f"{value + 0.0:.4g}"  # + 0.0 turns -0.0 into 0.0
     # `g` writes 12345 as 1.235e+04. Beyond 15 digits the exponent is easier to read.
     return format(Decimal(text), "f") if "e+" in text and abs(value) < 1e15 else text
+
+
+def _seconds(text: object) -> Seconds | None:
+    """Unix seconds of a time in a status; None for what is none."""
+    try:
+        return Seconds(datetime.fromisoformat(str(text)).timestamp())
+    except ValueError:
+        return None
 
 
 def timestamp(seconds: float) -> str:

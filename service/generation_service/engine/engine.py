@@ -82,6 +82,7 @@ class Engine:
             StepFailedError: the generator gave up on a step.
         """
         arrived = self._clock.now()
+        self._observer.arrived()
         outcome = Outcome.ERROR  # a caller who gave up counts as one: the answer did not reach anybody
         try:
             if self._phase is Phase.CLOSED:
@@ -141,12 +142,13 @@ class Engine:
             await self._slots.acquire()
         except FullError:
             raise QueueFullError(self._limits.queue_limit, self._retry_after_seconds()) from None
+        started = self._clock.now()
         try:
-            started = self._clock.now()
             steps = await self._steps(workflow)
-            ended = self._clock.now()
         finally:
+            ended = self._clock.now()
             self._slots.release()
+            self._observer.ran(ended - started)
         self._running_seconds += SMOOTHING * (ended - started - self._running_seconds)
         return WorkflowResult(workflow.id, steps, queued_seconds=started - arrived, duration_seconds=ended - arrived)
 

@@ -15,6 +15,7 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    Summary,
     generate_latest,
 )
 
@@ -41,6 +42,16 @@ class Metrics:
             buckets=DURATION_BUCKETS,
             registry=self._registry,
         )
+        self._arrived = Counter(
+            "generation_service_workflows_arrived",
+            "Workflows that asked for admission, rejected ones included.",
+            registry=self._registry,
+        )
+        self._service = Summary(
+            "generation_service_workflow_service_seconds",
+            "Time that a workflow kept its slot, waiting excluded.",
+            registry=self._registry,
+        )
         requests = Counter(
             "generation_service_requests",
             "Workflow requests that ended; rejected, failed and abandoned ones are errors, invalid ones do not count.",
@@ -49,6 +60,14 @@ class Metrics:
         )
         # Bound once: looking labels up costs more than counting.
         self._requests = {outcome: requests.labels(outcome.value) for outcome in Outcome}
+
+    def arrived(self) -> None:
+        """Count one workflow that asks for admission."""
+        self._arrived.inc()
+
+    def ran(self, seconds: float) -> None:
+        """Count one workflow that leaves its slot."""
+        self._service.observe(seconds)
 
     def finished(self, outcome: Outcome, seconds: float) -> None:
         """Count one workflow request."""

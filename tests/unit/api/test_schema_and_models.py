@@ -42,11 +42,25 @@ def places(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[Place]:
         yield from places(schema["items"], (*path, "[]"))
 
 
-def smallest(schema: Schema) -> Any:
+# Texts that more than their pattern decides on: cron, time zones and times.
+EXAMPLES: Final = {
+    "start": ("0 8 * * MON-FRI", "*/5 7-9 1,15 * *", "0 0 29 2 *"),
+    "end": ("30 18 * * *", "0 8 * * 5L"),
+    "timeZone": ("UTC", "Europe/Berlin", "America/New_York"),
+    "until": ("2030-01-31T18:00:00Z", "2024-02-29T00:00:00.5-08:00"),
+}
+
+
+def smallest(schema: Schema, name: str = "") -> Any:
     """What must be there, with values that every pattern of a required field allows."""
-    if schema["type"] == "object":
-        return {name: smallest(schema["properties"][name]) for name in schema.get("required", ())}
-    return [] if schema["type"] == "array" else "A"
+    match schema:
+        case {"type": "object"}:
+            return {part: smallest(schema["properties"][part], part) for part in schema.get("required", ())}
+        case {"type": "array"}:
+            return []
+        case {"type": "integer", "minimum": least}:
+            return least
+    return EXAMPLES.get(name, ("a",))[0]
 
 
 def with_value(schema: Schema, path: tuple[str, ...], value: Any) -> Any:
@@ -88,7 +102,7 @@ def probes() -> Iterator[tuple[Place, Any, bool]]:
         if "minLength" in schema:
             yield place, "", False
         if "maxItems" in schema:
-            many = [smallest(schema["items"]) | {"name": f"A{number}"} for number in range(schema["maxItems"] + 1)]
+            many = [smallest(schema["items"]) | {"name": f"a{number}"} for number in range(schema["maxItems"] + 1)]
             yield place, many[:-1], True
             yield place, many, False
         if schema["type"] == "object":
@@ -170,7 +184,10 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
             return st.integers(least, most)
         case {"type": "array", "items": items}:
             return st.lists(values(items), max_size=3, unique_by=lambda item: item["name"])
-    fields = {name: values(child) for name, child in schema["properties"].items()}
+    fields = {
+        name: st.sampled_from(EXAMPLES[name]) if name in EXAMPLES else values(child)
+        for name, child in schema["properties"].items()
+    }
     needed = set(schema.get("required", ()))
     return st.fixed_dictionaries(
         {name: fields[name] for name in needed},

@@ -9,7 +9,11 @@ import yaml
 from builders import make_service
 from generation_operator.cli.main import main
 
-QUIET = {"up": {"weights": {"responseTime": 51}}}  # the guide's default warns: slow responses alone add nothing
+# The guide's defaults warn: slow responses or a long queue alone add nothing, and slow begins at ten times the target.
+QUIET: dict[str, Any] = {
+    "up": {"weights": {"responseTime": 51, "queueLength": 51}, "thresholds": {"responseTimeMilliseconds": 100}},
+    "down": {"thresholds": {"responseTimeMilliseconds": 50}},
+}
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def lint(capsys: pytest.CaptureFixture[str], *files: str) -> tuple[int, list[str
 
 
 def manifest(name: str = "a", **scaling: Any) -> dict[str, Any]:
-    return make_service(name).scaling(**{"score": QUIET} | scaling).manifest()
+    return make_service(name).scaling(**{"policy": "Score", "score": QUIET} | scaling).manifest()
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,7 +46,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("gensvc 0.")
 
 
-@pytest.mark.parametrize("arguments", [[], ["lint"], ["unknown"]])
+@pytest.mark.parametrize("arguments", [[], ["lint"], ["unknown"], ["decide"], ["decide", "-f", "a.yaml"]])
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
@@ -118,12 +122,27 @@ def test_a_file_that_is_not_there_is_one_clear_line(tmp_path: Path, capsys: pyte
     assert (code, problems) == (1, ["none.yaml: cannot be read: No such file or directory"])
 
 
+def quiet_but(**up: Any) -> dict[str, Any]:
+    return QUIET | {"up": QUIET["up"] | up}
+
+
 @pytest.mark.parametrize(
     ("score", "warning"),
     [
-        ({}, "up.weights.responseTime: slow responses alone give 30 points, and 50 must be exceeded, "),
-        ({"up": {"scoreAbove": 100}}, "up.scoreAbove: all weights add up to 100, never more than 100, "),
-        (QUIET | {"down": {"scoreAbove": 100}}, "down.scoreAbove: all weights add up to 100, never more than 100, "),
+        (
+            quiet_but(weights={"responseTime": 30, "queueLength": 51}),
+            "up.weights.responseTime: slow responses alone give 30 points, and 50 must be exceeded, ",
+        ),
+        (
+            quiet_but(weights={"responseTime": 51}),
+            "up.weights.queueLength: a long queue alone gives 20 points, and 50 must be exceeded, ",
+        ),
+        (quiet_but(scoreAbove=152), "up.scoreAbove: all weights add up to 152, never more than 152, "),
+        (QUIET | {"down": {"scoreAbove": 100, **QUIET["down"]}}, "down.scoreAbove: all weights add up to 100, never m"),
+        (
+            quiet_but(thresholds={"responseTimeMilliseconds": 101}),
+            "up.thresholds.responseTimeMilliseconds: responses count from 101 ms on, and ",
+        ),
     ],
 )
 def test_a_score_that_cannot_be_reached_is_a_warning(
@@ -134,8 +153,16 @@ def test_a_score_that_cannot_be_reached_is_a_warning(
     assert warnings[0].startswith(f"a.yaml: warning: spec.scaling.score.{warning}")
 
 
-@pytest.mark.parametrize("score", [QUIET, {"up": {"scoreAbove": 29}}, QUIET | {"down": {"scoreAbove": 99}}])
+@pytest.mark.parametrize(
+    "score", [QUIET, quiet_but(scoreAbove=29), QUIET | {"down": {"scoreAbove": 99, **QUIET["down"]}}]
+)
 def test_a_score_that_can_be_reached_is_no_warning(
     score: dict[str, Any], write: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lint(capsys, write(manifest(score=score))) == (0, [], [])
+
+
+def test_a_file_may_be_named_with_f(write: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", "-f", write(manifest())]) == 0
+    assert main(["lint", "-f", "none.yaml"]) == 1
+    assert capsys.readouterr().err == "none.yaml: cannot be read: No such file or directory\n"

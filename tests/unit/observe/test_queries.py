@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from generation_operator.api.resource import Key
+from generation_operator.decide.signals import DEMAND, REQUIRED
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.queries import Evidence, parse_vector, queries
 
@@ -15,8 +16,16 @@ def entry(value: Any, **labels: str) -> dict[str, Any]:
     return {"metric": labels, "value": [1_700_000_000.1, value]}
 
 
-def test_there_is_one_query_for_each_signal_and_each_piece_of_evidence() -> None:
-    assert set(queries(60, 60)) == {*SignalName, *Evidence}
+def test_there_is_a_query_for_all_that_the_policies_and_their_guards_need() -> None:
+    misses = {name for name in SignalName if name.startswith("MissRatio")}
+    demand = {*DEMAND, SignalName.WORKFLOW_SERVICE_TIME}
+    assert set(queries(60, 60)) == {*REQUIRED, *demand, *misses, SignalName.ERROR_RATIO, *Evidence}
+
+
+def test_a_miss_ratio_has_the_window_that_its_name_says() -> None:
+    text = queries(60, 60)[SignalName.MISS_RATIO_30M]
+    assert 'increase(generation_service_requests_total{outcome="error"}[30m])' in text
+    assert "increase(generation_service_requests_total[30m])" in text
 
 
 def test_a_rate_joins_with_the_service_of_its_pod() -> None:

@@ -13,7 +13,7 @@ from generation_operator.api.spec import GenerationServiceSpec
 from generation_operator.decide.types import SignalName, SignalState
 from generation_operator.observe.signals import Reading, classify, explain
 
-SPEC = make_service().spec(metrics={"maxAgeSeconds": 30}).obj().spec  # limits: 1 core, 2 GiB
+SPEC = make_service().scaling(policy="Score").spec(metrics={"maxAgeSeconds": 30}).obj().spec  # limits: 1 core, 2 GiB
 VALUES: dict[SignalName, float] = {
     SignalName.RESPONSE_TIME: 0.5,
     SignalName.REQUEST_RATE: 12.0,
@@ -30,7 +30,7 @@ def read(values: dict[SignalName, float] | None = None, **fields: Any) -> Readin
 
 
 def states(reading: Reading, ready: int = 4, spec: GenerationServiceSpec = SPEC) -> set[SignalState]:
-    return {signal.state for signal in classify(reading, spec, ready).values()}
+    return {signal.state for name, signal in classify(reading, spec, ready).items() if name in VALUES}
 
 
 def test_cpu_and_memory_are_related_to_their_limits() -> None:
@@ -41,7 +41,8 @@ def test_cpu_and_memory_are_related_to_their_limits() -> None:
 
 
 def test_signals_in_order_are_fresh_and_carry_their_age() -> None:
-    assert {(signal.state, signal.age) for signal in classify(read(), SPEC, 4).values()} == {(SignalState.FRESH, 3.0)}
+    signals = classify(read(), SPEC, 4)
+    assert {(signals[name].state, signals[name].age) for name in VALUES} == {(SignalState.FRESH, 3.0)}
     assert explain(read(), SPEC, 4) is None
 
 
@@ -134,6 +135,13 @@ def test_a_limit_of_zero_relates_to_nothing() -> None:
 )
 def test_the_explanation_names_the_first_thing_to_mend(reading: Reading, ready: int, beginning: str) -> None:
     assert (explain(reading, SPEC, ready) or "").startswith(beginning)
+
+
+def test_with_targets_one_signal_of_demand_is_enough() -> None:
+    spec = make_service().obj().spec
+    assert explain(Reading({SignalName.QUEUE_LENGTH: 0.0}, 3.0, 4), spec, 4) is None
+    nothing = "MissingSignals: no value for QueueLength, WorkflowsInFlight, WorkflowArrivals;"
+    assert (explain(Reading({SignalName.CPU: 1.0}, 3.0, 4), spec, 4) or "").startswith(nothing)
 
 
 def test_the_explanation_stays_the_same_while_samples_grow_older() -> None:

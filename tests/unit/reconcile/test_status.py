@@ -21,12 +21,14 @@ from generation_operator.decide.types import (
     Seconds,
     SignalName,
     SignalState,
+    Spent,
     Stage,
     State,
 )
 from generation_operator.observe.store import Autoscaling
 from generation_operator.reconcile.status import Failure, build, of_invalid, rolled_out, state_from_status
 
+SCORE = make_service().scaling(policy="Score")
 NOW = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 Status = dict[str, Any]
 
@@ -60,7 +62,7 @@ def status_of(service: ServiceBuilder | None = None, **changes: Any) -> Status:
         "failures": (),
         "now": NOW,
     }
-    return build((service or make_service()).obj(), **arguments | changes)
+    return build((service or SCORE).obj(), **arguments | changes)
 
 
 def condition(status: Status, kind: str) -> tuple[str, str]:
@@ -103,6 +105,12 @@ DOWN = make_observation(metrics_error="PrometheusUnreachable: http://p did not a
 PARTIAL = make_observation(metrics_error="PartialCoverage: too few pods report")
 
 
+REACHING = {
+    "up": {"thresholds": {"responseTimeMilliseconds": 100}, "scoreAbove": 19},
+    "down": {"thresholds": {"responseTimeMilliseconds": 50}},
+}
+
+
 @pytest.mark.parametrize(
     ("service", "changes", "kind", "expected"),
     [
@@ -111,7 +119,7 @@ PARTIAL = make_observation(metrics_error="PartialCoverage: too few pods report")
         (make_service(), {"deployment": None}, "Ready", ("Unknown", "WorkloadUnavailable")),
         (make_service(), {"deployment": deployment(2, 1)}, "Ready", ("False", "WorkloadUnavailable")),
         (make_service(), {"failures": [ERROR], "deployment": None}, "Ready", ("False", "ApplyFailed")),
-        (make_service(), {"autoscaling": decided(MISSING)}, "Ready", ("True", "AllReady")),
+        (SCORE, {"autoscaling": decided(MISSING)}, "Ready", ("True", "AllReady")),
         (make_service(), {}, "WorkloadAvailable", ("True", "MinimumReplicasAvailable")),
         (make_service(), {"deployment": None}, "WorkloadAvailable", ("Unknown", "DeploymentMissing")),
         (
@@ -131,17 +139,17 @@ PARTIAL = make_observation(metrics_error="PartialCoverage: too few pods report")
         (make_service(), {"deployment": deployment(1, 1)}, "WorkloadAvailable", ("True", "MinimumReplicasAvailable")),
         (make_service(), {}, "MetricsAvailable", ("True", "AllSignalsFresh")),
         (make_service(), {"autoscaling": None}, "MetricsAvailable", ("Unknown", "NotObservedYet")),
-        (make_service(), {"autoscaling": decided(MISSING)}, "MetricsAvailable", ("False", "SignalsMissing")),
-        (make_service(), {"autoscaling": decided(STALE)}, "MetricsAvailable", ("False", "SignalsStale")),
-        (make_service(), {"autoscaling": decided(MIXED)}, "MetricsAvailable", ("False", "SignalsMissing")),
+        (SCORE, {"autoscaling": decided(MISSING)}, "MetricsAvailable", ("False", "SignalsMissing")),
+        (SCORE, {"autoscaling": decided(STALE)}, "MetricsAvailable", ("False", "SignalsStale")),
+        (SCORE, {"autoscaling": decided(MIXED)}, "MetricsAvailable", ("False", "SignalsMissing")),
         (
-            make_service(),
+            SCORE,
             {"autoscaling": decided(MISSING, observation=DOWN)},
             "MetricsAvailable",
             ("False", "PrometheusUnreachable"),
         ),
         (
-            make_service(),
+            SCORE,
             {"autoscaling": decided(STALE, observation=PARTIAL)},
             "MetricsAvailable",
             ("False", "SignalsStale"),
@@ -152,6 +160,14 @@ PARTIAL = make_observation(metrics_error="PartialCoverage: too few pods report")
         (make_service().mode("Recommend"), {}, "AbleToScale", ("False", "NotActive")),
         (make_service().mode("Paused"), {}, "AbleToScale", ("False", "Paused")),
         (make_service().paused_by_annotation(), {"autoscaling": None}, "AbleToScale", ("False", "Paused")),
+        (make_service(), {}, "TargetsReachable", ("True", "PolicySeesTargets")),
+        (SCORE, {}, "TargetsReachable", ("False", "ScoreTooLow")),
+        (
+            make_service().scaling(policy="Score", score=REACHING),
+            {},
+            "TargetsReachable",
+            ("True", "PolicySeesTargets"),
+        ),
     ],
 )
 def test_conditions(service: ServiceBuilder, changes: dict[str, Any], kind: str, expected: tuple[str, str]) -> None:
@@ -341,6 +357,7 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
         "WorkloadAvailable": "2023-11-14T22:14:20Z",
         "MetricsAvailable": "2023-11-14T22:13:20Z",
         "AbleToScale": "2023-11-14T22:13:20Z",
+        "TargetsReachable": "2023-11-14T22:13:20Z",
     }
 
 
@@ -358,3 +375,35 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
 )
 def test_rolled_out(manifest: Manifest, expected: bool) -> None:
     assert rolled_out(manifest) is expected
+
+
+def test_what_was_spent_survives_a_restart() -> None:
+    spent = Spent(19675, 7200.9, Seconds(NOW))
+    status = status_of(autoscaling=decided(state=State(spent=spent)))
+    assert status["autoscaling"]["budget"] == {"at": "2023-11-14T22:13:20Z", "usedReplicaSeconds": 7200}
+    assert violations(status, STATUS) == []
+    assert state_from_status(status) == State(spent=Spent(19675, 7200.0, Seconds(NOW)))
+
+
+@pytest.mark.parametrize(
+    ("spent", "desired", "written"),
+    [
+        (Spent(19675, 7300.0, Seconds(NOW + 100)), 2, False),  # told by the count and the time since
+        (Spent(19675, 7300.0, Seconds(NOW + 100)), 3, True),
+        (Spent(19676, 50.0, Seconds(19676 * 86400 + 25)), 2, True),
+    ],
+)
+def test_what_was_spent_is_written_anew_only_with_another_count_or_day(
+    spent: Spent, desired: int, *, written: bool
+) -> None:
+    before = status_of(autoscaling=decided(state=State(spent=Spent(19675, 7200.0, Seconds(NOW)))))
+    after = status_of(autoscaling=decided(make_decision(desired=desired), state=State(spent=spent)), previous=before)
+    assert (after["autoscaling"]["budget"] != before["autoscaling"]["budget"]) is written
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [None, {}, {"at": "?", "usedReplicaSeconds": 1}, {"at": "2023-11-14T22:13:20Z"}, {"usedReplicaSeconds": 1}],
+)
+def test_what_was_spent_and_cannot_be_read_is_unknown(budget: Any) -> None:
+    assert state_from_status({"autoscaling": {"budget": budget}}).spent is None

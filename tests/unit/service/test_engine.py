@@ -108,6 +108,14 @@ class FakeGenerator:
 @dataclass
 class FakeObserver:
     seen: list[tuple[Outcome, float]] = field(default_factory=list)
+    arrivals: int = 0
+    kept: list[float] = field(default_factory=list)
+
+    def arrived(self) -> None:
+        self.arrivals += 1
+
+    def ran(self, seconds: float) -> None:
+        self.kept.append(seconds)
 
     def finished(self, outcome: Outcome, seconds: float) -> None:
         self.seen.append((outcome, seconds))
@@ -390,3 +398,13 @@ async def _play(events: list[Event], slots: int, queue: int, deadline: int) -> N
     successes, errors = world.observer.counts()
     assert successes == finished
     assert rejected + late <= errors <= len(tasks) - finished
+
+
+async def test_arrivals_and_the_time_in_a_slot_are_counted_apart_from_waiting() -> None:
+    world = World(slots=1, queue=1)
+    runs = [world.submit(f"p{index}") for index in range(3)]
+    await world.clock.pass_time(100)
+    await asyncio.gather(*runs, return_exceptions=True)
+    assert world.observer.arrivals == 3
+    assert len(world.observer.kept) == 2
+    assert len(set(world.observer.kept)) == 1

@@ -1,0 +1,1 @@
+"""How other autoscalers compute their replica counts: arithmetic only, proven against their originals."""

@@ -1,0 +1,1 @@
+"""Replay traffic against a model of a service and see what each autoscaler would have done."""

@@ -1,0 +1,1 @@
+"""Other autoscalers as `simulate.ports.Scaler`: their arithmetic, their loops, and the age of what they see."""
