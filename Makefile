@@ -32,13 +32,16 @@ lint: venv
 
 unit: venv
 	@echo "==> unit and contract tests"
-	@$(BIN)/python -m pytest --quiet tests/unit tests/contract tests/simulation
+	@$(BIN)/python -m pytest --quiet tests/unit tests/contract
 
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
 
 bench: venv ## Ratios measured side by side
 	@test -n "$$(ls tests/bench/*.py 2>/dev/null)" && $(BIN)/python -m pytest tests/bench || echo "no benchmarks yet"
+
+bench-policies: venv ## Every policy on every public trace (writes docs/results; half an hour)
+	@cd tests && ../$(BIN)/python -m bench.policies $(BENCH_ARGS)
 
 crds: venv ## Generate the CRD, the chart's copy of it and the plain manifests
 	@$(BIN)/python -m generation_operator.api.crd > $(CRD)

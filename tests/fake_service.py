@@ -46,6 +46,8 @@ class FakeService:
         self.samples.append(
             Sample(now, in_flight, wanted - in_flight, 0, 0, 0, 0.0, len(ready), len(self.alive) - len(ready))
         )
+        for place, pod in enumerate(ready):
+            pod.busy = in_flight // len(ready) + (place < in_flight % len(ready))
         for pod in self.alive:
             assert pod.usage is not None
             pod.usage.append(pod.usage[-1] + (in_flight / len(ready) if pod in ready else 0.0))

@@ -1,8 +1,8 @@
 // Calls the real autoscaler of Knative.
 //
 // Its decisions and averages are those of v0.51.0, required under a name of its own. The types around them, and how a
-// revision's annotations become settings, are those of v0.42.2: the libraries of the newer release are not published as
-// modules that everybody can fetch. Nothing in that part has changed between the two.
+// revision's annotations become settings, are those of v0.42.2 with its libraries, because the library versions that
+// v0.51.0 asks for could not be fetched. What is used of v0.42.2 decides the same in both.
 module vectors/kpa
 
 go 1.26.4

@@ -31,8 +31,8 @@ type scaleCase struct {
 type spec struct {
 	Up         float64 `json:"up"`
 	Down       float64 `json:"down"`
-	Target     float64 `json:"target"`
 	Total      float64 `json:"total"`
+	Part       float64 `json:"part"` // of the total that is aimed at
 	Burst      float64 `json:"burst"`
 	Threshold  float64 `json:"threshold"`
 	Window     float64 `json:"window"`
@@ -41,9 +41,11 @@ type spec struct {
 	Reachable  bool    `json:"reachable"`
 }
 
+func (s spec) target() float64 { return math.Max(0.01, s.Total*s.Part) }
+
 func (s spec) decider() *scaling.DeciderSpec {
 	return &scaling.DeciderSpec{
-		MaxScaleUpRate: s.Up, MaxScaleDownRate: s.Down, TargetValue: s.Target, TotalValue: s.Total,
+		MaxScaleUpRate: s.Up, MaxScaleDownRate: s.Down, TargetValue: s.target(), TotalValue: s.Total,
 		TargetBurstCapacity: s.Burst, PanicThreshold: s.Threshold, StableWindow: duration(s.Window),
 		ScaleDownDelay: duration(s.Delay), ActivationScale: s.Activation, Reachable: s.Reachable,
 	}
@@ -93,13 +95,12 @@ func scaleCases() []scaleCase {
 }
 
 func anySpec(r *rand.Rand) spec {
-	s := spec{
+	return spec{
 		Up: pick(r, 1000, 1000, 10, 2, 1.1, 1.5), Down: pick(r, 2, 2, 1.1, 10, 1000), Total: pick(r, 20, 100, 1, 5, 0.7),
+		Part:  pick(r, 0.7, 0.7, 1, 0.35, 0.001),
 		Burst: pick(r, 211, 0, -1, 10, 35.5), Threshold: pick(r, 2, 2, 1.1, 1.5, 10), Window: pick(r, 60, 60, 6, 30, 600.0),
 		Delay: pick(r, 0, 0, 0, 2, 7, 30, 60.0), Activation: pick(r, int32(0), 0, 1, 2, 5), Reachable: r.IntN(8) > 0,
 	}
-	s.Target = math.Max(0.01, s.Total*pick(r, 0.7, 0.7, 1, 0.35, 0.001))
-	return s
 }
 
 func recordScale(r *rand.Rand) scaleCase {
@@ -114,10 +115,10 @@ func recordScale(r *rand.Rand) scaleCase {
 		passed := pick(r, 2, 2, 2, 2, 2, 2, 0, 0.5, 1, 4, c.Spec.Window/2, c.Spec.Window, 61)
 		now = now.Add(duration(passed))
 		w.none = r.IntN(12) == 0
-		w.stable = load(r, c.Spec.Target, w.ready)
+		w.stable = load(r, c.Spec.target(), w.ready)
 		w.panic = w.stable
 		if r.IntN(2) == 0 {
-			w.panic = load(r, c.Spec.Target, w.ready)
+			w.panic = load(r, c.Spec.target(), w.ready)
 		}
 		want := tick(scaler, now)
 		var averages any

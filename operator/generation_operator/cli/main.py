@@ -11,6 +11,7 @@ from typing import Final
 from generation_operator.cli.decide import decide
 from generation_operator.cli.lint import lint
 from generation_operator.cli.resources import UnusableFileError, only_resource
+from generation_operator.cli.simulate import add_parser
 
 _INTERRUPTED: Final = 130  # as shells say it: 128 + SIGINT
 
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--observations", required=True, type=Path, metavar="FILE", help="JSON lines; - reads them from standard input"
     )
     deciding.set_defaults(run=_decide)
+    add_parser(commands)
     return parser
 
 

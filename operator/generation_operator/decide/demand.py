@@ -19,7 +19,7 @@ from generation_operator.decide.forecast import Forecast, forecast
 from generation_operator.decide.memory import Bin, Memory
 from generation_operator.decide.policy import Policy
 from generation_operator.decide.queueing import Fleet, Load, sufficed, suffices
-from generation_operator.decide.sampling import NO_SERVICE_SECONDS, sampled, starting
+from generation_operator.decide.sampling import NO_SERVICE_SECONDS, followed, sampled
 from generation_operator.decide.types import Observation, Reason, Seconds, Signal, SignalName, SignalState, Stage
 
 # Slots that are kept free beyond the plan, in %: below 3 % a slow drift at 60 s start-up turned into misses.
@@ -56,8 +56,7 @@ def demanded(
         signals: all signals by name, as `signals.trusted` returns them.
         now: Unix seconds.
     """
-    memory = sampled(memory, signals, now)
-    memory = replace(memory, starting=starting(memory, observation, now))
+    memory = followed(sampled(memory, signals, now), observation, now)
     current_rate = estimate(memory.bins)
     if not draft.valid or current_rate is None or memory.in_system is None:
         text = "metrics not usable" if not draft.valid else "no arrivals observed yet"
@@ -171,9 +170,16 @@ def _headroom(policy: Policy, signals: Mapping[SignalName, Signal]) -> float:
     return max(0.1, (100 + _SPARE_PERCENT) / 100 * (100 + policy.scaling.targets.headroom_percent) / 100 * steering)
 
 
+def _startup(memory: Memory, policy: Policy, observation: Observation) -> float:
+    """Seconds until a new replica is ready: measured on the pods, else learnt from the counts, else assumed."""
+    for known in (observation.startup_seconds, memory.learnt_startup):
+        if known is not None and 0 < known < math.inf:
+            return known
+    return policy.scaling.targets.assumed_startup_seconds
+
+
 def _fleet(memory: Memory, policy: Policy, observation: Observation, headroom: float, now: float) -> Fleet:
-    measured, assumed = observation.startup_seconds, policy.scaling.targets.assumed_startup_seconds
-    startup = max(1.0, _SLOW_STARTUP * (assumed if measured is None or not 0 < measured < math.inf else measured))
+    startup = max(1.0, _SLOW_STARTUP * _startup(memory, policy, observation))
     ready = min(observation.ready, observation.current)
     left = observation.current - ready
     arriving = []

@@ -75,6 +75,8 @@ class Memory:
         in_system: workflows in a slot or waiting at that time.
         service_seconds: last usable mean time in a slot.
         starting: replicas on their way, oldest first.
+        ready: replicas that were ready at the last decision.
+        learnt_startup: mean time from first being seen to being ready, in seconds; None before the first one.
         raises: recent counts above the one at the time, their replicas falling from the oldest to the newest.
         lowered_at: when replicas were last removed and the removal has not been judged yet.
         hold_scale: how much longer (or shorter) than the base hold a scale-down waits; learnt.
@@ -87,6 +89,8 @@ class Memory:
     in_system: float | None = None
     service_seconds: float | None = None
     starting: tuple[Starting, ...] = ()
+    ready: int = 0
+    learnt_startup: float | None = None
     raises: tuple[Raise, ...] = ()
     lowered_at: float | None = None
     hold_scale: float = 1.0

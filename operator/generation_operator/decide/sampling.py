@@ -16,6 +16,7 @@ from generation_operator.decide.types import Observation, Signal, SignalName, Si
 NO_SERVICE_SECONDS: Final = 1.0  # before any workflow has ended and none is in a slot
 _SAMPLED: Final = (SignalName.QUEUE_LENGTH, SignalName.WORKFLOWS_IN_FLIGHT, SignalName.WORKFLOW_ARRIVALS)
 _SAME_SAMPLE_SECONDS: Final = 0.5
+_NEWEST_STARTUP: Final = 0.3  # weight of the last start-up in the mean
 # What a rate in the very first sample is taken to be the mean of.
 _FIRST_SECONDS: Final = 10.0
 _GAP_SECONDS: Final = 60.0  # after a longer gap in the samples the arrivals before it say little
@@ -81,8 +82,11 @@ def _value(signals: Mapping[SignalName, Signal], name: SignalName) -> float | No
     return signal.value if signal.state is SignalState.FRESH else None
 
 
-def starting(memory: Memory, observation: Observation, now: float) -> tuple[Starting, ...]:
-    """When the replicas that are on their way were first seen; the oldest become ready first.
+def followed(memory: Memory, observation: Observation, now: float) -> Memory:
+    """The memory with when the replicas on their way were first seen, and how long the last ones took.
+
+    Those that started first are taken to become ready first. The time is as coarse as the decisions are apart; whoever
+    can see the pods themselves gives a better one in the observation.
 
     Args:
         memory: what is remembered so far.
@@ -97,6 +101,12 @@ def starting(memory: Memory, observation: Observation, now: float) -> tuple[Star
             kept.append(Starting(min(group.since, now), count))
             left -= count
     kept.reverse()
+    learnt = memory.learnt_startup
+    was_first = memory.starting[0].since if memory.starting else now
+    is_first = kept[0].since if kept else now
+    if observation.ready > memory.ready and is_first > was_first:
+        took = now - was_first
+        learnt = took if learnt is None else learnt + _NEWEST_STARTUP * (took - learnt)
     if left > 0:
         kept.append(Starting(now, left))
-    return tuple(kept[-MAX_STARTING:])
+    return replace(memory, starting=tuple(kept[-MAX_STARTING:]), ready=observation.ready, learnt_startup=learnt)

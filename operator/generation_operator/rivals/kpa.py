@@ -230,8 +230,7 @@ class _LargestOf:
             largest.pop()
         while largest and slot - largest[0][0] >= self._slots:
             largest.popleft()
-        if not largest or largest[-1][0] != slot:  # a slot keeps its largest count
-            largest.append((slot, count))
+        largest.append((slot, count))
         return largest[0][1]
 
 

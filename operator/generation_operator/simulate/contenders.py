@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 from generation_operator.api.spec import GenerationServiceSpec
 from generation_operator.rivals.hpa_behavior import GUIDE_BEHAVIOR
@@ -16,6 +16,13 @@ from generation_operator.simulate.oracle import Oracle
 from generation_operator.simulate.ours import DIRECT, FULL_LOAD_CPU_PERCENT, SCRAPE_SECONDS, Source, ours
 from generation_operator.simulate.ports import Scaler
 from generation_operator.simulate.trace import Requests
+
+
+class Bounds(TypedDict):
+    """Fewest and most replicas."""
+
+    min_replicas: int
+    max_replicas: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,10 @@ class Setting:
         return self.spec.targets.concurrent_workflows
 
     @property
-    def bounds(self) -> dict[str, int]:
+    def bounds(self) -> Bounds:
         """As the baselines take them."""
         scaling = self.spec.scaling
-        return {"min_replicas": scaling.min_replicas, "max_replicas": scaling.max_replicas}
+        return Bounds(min_replicas=scaling.min_replicas, max_replicas=scaling.max_replicas)
 
     @property
     def load(self) -> PrometheusLoad:
@@ -93,7 +100,7 @@ _UTILIZATIONS: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15)
 CONTENDERS: Final = {
     contender.name: contender
     for contender in (
-        Contender("Targets", "headroom (%)", 0, (-10, 0, 10, 25, 50, 100), _targets, is_ours=True),
+        Contender("Targets", "headroom (%)", 0, (-30, -15, -7, 0, 7, 15, 30, 60, 110), _targets, is_ours=True),
         Contender("Score", "thresholds (% of the resource's)", 100, (40, 60, 80, 100, 120), _score, is_ours=True),
         Contender(
             "HPA-CPU",

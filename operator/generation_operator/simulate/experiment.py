@@ -5,8 +5,10 @@ A run depends on nothing but its own inputs, so it does not matter which process
 
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
@@ -160,14 +162,20 @@ def _results(experiment: Experiment, jobs: Sequence[Job], workers: int) -> Itera
     # Forked processes would copy whatever threads and locks the caller has.
     with ProcessPoolExecutor(workers, get_context("spawn"), _remember, (experiment,)) as pool:
         futures = {pool.submit(_remembered, job): job for job in jobs}
-        for future in as_completed(futures):
-            yield (futures[future], *future.result())
+        try:
+            for future in as_completed(futures):
+                yield (futures[future], *future.result())
+        except BrokenProcessPool:
+            raise RunError("a process ended in the middle of a run, perhaps for want of memory: use fewer") from None
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error or an interrupt nobody wants the rest
 
 
 _experiment: list[Experiment] = []
 
 
 def _remember(experiment: Experiment) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's matter, and ends this process with it
     _experiment[:] = [experiment]
 
 

@@ -103,8 +103,11 @@ def _worst(arrivals: np.ndarray, missed: np.ndarray) -> float:
     """The highest miss ratio of any five minutes, looked at once a minute."""
     if not len(arrivals):
         return 0.0
-    starts = np.arange(arrivals[0], max(arrivals[-1] - _WORST_SECONDS, arrivals[0]) + 1, 60.0)
-    first, last = np.searchsorted(arrivals, starts), np.searchsorted(arrivals, starts + _WORST_SECONDS)
+    # The latest start is looked at too, or what comes after the last whole minute would never be seen.
+    latest = max(arrivals[-1] - _WORST_SECONDS, arrivals[0])
+    starts = np.append(np.arange(arrivals[0], latest, 60.0), latest)
+    first = np.searchsorted(arrivals, starts)
+    last = np.searchsorted(arrivals, starts + _WORST_SECONDS, side="right")
     before = np.concatenate([[0], np.cumsum(missed)])
     counts = np.maximum(last - first, 1)
     return float(np.max((before[last] - before[first]) / counts))

@@ -136,6 +136,12 @@ def test_until_a_start_up_was_measured_the_assumed_one_holds(measured: float | N
     assert memory.startup_seconds == pytest.approx(55)
 
 
+def test_a_start_up_that_was_learnt_holds_until_one_is_measured() -> None:
+    learnt = Memory(bins=after_minutes_of(10.0).bins, sampled_at=NOW - 2, in_system=150.0, learnt_startup=40.0)
+    assert decide(load(), learnt, startup_seconds=None)[1].startup_seconds == pytest.approx(44)
+    assert decide(load(), learnt)[1].startup_seconds == pytest.approx(22)
+
+
 @pytest.mark.parametrize(("values", "valid"), [({}, True), (load(), False)])
 def test_without_usable_evidence_nothing_is_asked_for(values: dict[SignalName, float], valid: bool) -> None:
     draft, _ = decide(values, Memory(), valid=valid)

@@ -4,7 +4,7 @@ import pytest
 
 from builders import make_observation, make_signal
 from generation_operator.decide.memory import MAX_BINS, MAX_STARTING, Bin, Memory, Starting
-from generation_operator.decide.sampling import sampled, starting
+from generation_operator.decide.sampling import followed, sampled
 from generation_operator.decide.types import Replicas, Signal, SignalName, SignalState
 
 NOW = 1_700_000_000.0
@@ -121,12 +121,27 @@ def test_the_memory_stays_bounded() -> None:
 def test_those_that_started_first_become_ready_first(
     before: tuple[Starting, ...], count: int, after: tuple[Starting, ...]
 ) -> None:
-    assert starting(Memory(starting=before), make_observation(starting=Replicas(count)), NOW) == after
+    assert followed(Memory(starting=before), make_observation(starting=Replicas(count)), NOW).starting == after
 
 
 def test_groups_on_their_way_stay_bounded() -> None:
     memory = Memory()
     for count in range(3 * MAX_STARTING):
-        found = starting(memory, make_observation(starting=Replicas(count)), NOW + count)
-        memory = Memory(starting=found)
+        memory = followed(memory, make_observation(starting=Replicas(count)), NOW + count)
     assert len(memory.starting) == MAX_STARTING
+
+
+def test_the_start_up_time_is_learnt_from_replicas_that_become_ready() -> None:
+    memory = followed(Memory(), make_observation(current=4, ready=2, starting=Replicas(2)), NOW)
+    assert memory.learnt_startup is None
+    memory = followed(memory, make_observation(current=4, ready=2, starting=Replicas(2)), NOW + 10)
+    memory = followed(memory, make_observation(current=4, ready=4), NOW + 20)
+    assert memory.learnt_startup == 20
+    memory = followed(memory, make_observation(current=5, ready=4, starting=Replicas(1)), NOW + 100)
+    memory = followed(memory, make_observation(current=5), NOW + 110)
+    assert memory.learnt_startup == 20 + 0.3 * (10 - 20)
+
+
+def test_replicas_that_went_without_becoming_ready_teach_nothing() -> None:
+    memory = followed(Memory(ready=2), make_observation(current=4, ready=2, starting=Replicas(2)), NOW)
+    assert followed(memory, make_observation(current=2), NOW + 20).learnt_startup is None

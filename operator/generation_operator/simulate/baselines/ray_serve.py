@@ -1,28 +1,30 @@
-"""Ray Serve as an autoscaler under test: fresh counts from replicas and handles, averaged, and long delays."""
+"""Ray Serve's autoscaler as an autoscaler under test: real arithmetic on what a handle reports every ten seconds."""
 
-import math
+from collections import deque
 
 import numpy as np
 
 from generation_operator.rivals import ray_serve
-from generation_operator.simulate.baselines.metrics_path import draw_phase, last_tick
+from generation_operator.simulate.baselines.metrics_path import draw_phase
 from generation_operator.simulate.ports import Seconds, View
 
-# The original looks ten times a second at numbers that come every 10 s; once a second sees the same.
-_LOOP_SECONDS = 1.0
+_STEP_SECONDS = 1.0  # between two looks; the real loop takes 0.1 s or more, and its delays are measured on a clock
 
 
 class RayServe:
-    """Ongoing requests per replica, averaged over a look-back period.
+    """One deployment behind one handle.
+
+    Each report has the mean of what waits, and per replica the mean of what it works on, over as much of the look-back
+    as the replica has lived; a replica that stops running drops out of the sum.
 
     Args:
-        target_ongoing_requests: per replica.
+        target_ongoing_requests: per replica, waiting ones included.
         min_replicas: lower bound.
         max_replicas: upper bound.
-        upscale_delay_seconds: see `rivals.ray_serve.Config`.
-        downscale_delay_seconds: see `rivals.ray_serve.Config`.
-        look_back_seconds: of the average.
-        metrics_interval_seconds: between two reports of replicas and handles.
+        upscale_delay: seconds that more replicas must have been wanted all the time.
+        downscale_delay: the same for fewer.
+        look_back: seconds that a report averages over.
+        metrics_interval: between two reports.
     """
 
     name = "ray-serve"
@@ -33,36 +35,47 @@ class RayServe:
         *,
         min_replicas: int,
         max_replicas: int,
-        upscale_delay_seconds: Seconds = 30.0,
-        downscale_delay_seconds: Seconds = 600.0,
-        look_back_seconds: Seconds = 30.0,
-        metrics_interval_seconds: Seconds = 10.0,
+        upscale_delay: Seconds = 30.0,
+        downscale_delay: Seconds = 600.0,
+        look_back: Seconds = 30.0,
+        metrics_interval: Seconds = 10.0,
     ) -> None:
-        self._config = ray_serve.Config(
-            min_replicas,
-            max_replicas,
-            target_ongoing_requests,
-            upscale_delay_seconds,
-            downscale_delay_seconds,
-            loop_seconds=_LOOP_SECONDS,
+        self._policy = ray_serve.Policy(
+            ray_serve.Settings(
+                min_replicas,
+                max_replicas,
+                target_ongoing_requests,
+                upscale_delay=upscale_delay,
+                downscale_delay=downscale_delay,
+            )
         )
-        self._look_back_seconds = look_back_seconds
-        self._interval = metrics_interval_seconds
-        self._memory = ray_serve.Memory()
-        self._phase = 0.0
+        self._metrics_interval = metrics_interval
+        self._seen: deque[tuple[int, dict[int, int]]] = deque(maxlen=round(look_back / _STEP_SECONDS))
+        self._queued = 0.0
+        self._running: dict[int, float] = {}  # as reported, by replica
+        self._next_report = 0.0
 
     def begin(self, view: View, rng: np.random.Generator) -> Seconds:
-        """Draw the phases of the reports and of the loop."""
-        self._phase = draw_phase(rng, self._interval)
-        return draw_phase(rng, _LOOP_SECONDS)
+        """Draw the phases of looks and reports."""
+        start = draw_phase(rng, _STEP_SECONDS)
+        self._next_report = start + draw_phase(rng, self._metrics_interval)
+        return start
 
     def act(self, view: View, now: Seconds) -> tuple[int | None, Seconds]:
-        """Look once."""
-        newest = last_tick(now, self._phase, self._interval)
-        if newest is None:
-            return None, now + _LOOP_SECONDS
-        reports = math.ceil(self._look_back_seconds / self._interval)
-        seen = [view.sample(max(0.0, newest - back * self._interval)) for back in range(reports)]
-        ongoing = sum(sample.in_flight + sample.queued for sample in seen) / len(seen)
-        wanted = ray_serve.decided(self._config, self._memory, ongoing, view.replicas)
-        return wanted, now + _LOOP_SECONDS
+        """Record, report if it is time to, and let the policy look."""
+        busy = {pod.id: pod.busy for pod in view.pods() if pod.is_ready(now)}
+        self._seen.append((view.sample(now).queued, busy))
+        if self._next_report <= now:
+            self._report()
+            self._next_report += self._metrics_interval
+        requests = self._queued + sum(self._running.get(pod, 0.0) for pod in busy)
+        decided = self._policy.decide(requests, len(busy), view.replicas, now)
+        return (None if decided == view.replicas else decided), now + _STEP_SECONDS
+
+    def _report(self) -> None:
+        self._queued = sum(queued for queued, _ in self._seen) / len(self._seen)
+        points: dict[int, list[int]] = {}
+        for _, busy in self._seen:
+            for pod, requests in busy.items():
+                points.setdefault(pod, []).append(requests)
+        self._running = {pod: sum(seen) / len(seen) for pod, seen in points.items()}

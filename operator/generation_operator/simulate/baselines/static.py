@@ -1,4 +1,4 @@
-"""A fixed count: the other end of the scale, and what many run today."""
+"""A count that never changes: what a service without an autoscaler costs and misses."""
 
 import math
 
@@ -8,7 +8,7 @@ from generation_operator.simulate.ports import Seconds, View
 
 
 class Static:
-    """Always the same number of replicas."""
+    """So many replicas from the start."""
 
     name = "static"
 
@@ -16,9 +16,9 @@ class Static:
         self._replicas = replicas
 
     def begin(self, view: View, rng: np.random.Generator) -> Seconds:
-        """At once."""
+        """Nothing to draw; the count is set at once."""
         return 0.0
 
     def act(self, view: View, now: Seconds) -> tuple[int | None, Seconds]:
-        """Once is enough."""
+        """Set the count, once."""
         return self._replicas, math.inf
