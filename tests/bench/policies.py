@@ -32,6 +32,7 @@ RIVALS: Final = ("Score", "HPA-CPU", "HPA-in-flight", "KEDA", "KPA", "RayServe")
 ON_PROMETHEUS: Final = ("HPA-CPU", "HPA-in-flight", "KEDA")
 FULL: Final = ("Targets", *RIVALS, "Static", "Oracle")
 VARIANTS: Final = (("Direct", "Prometheus"), ("Direct", "PrometheusLate"), ("Floor", "Pods"), ("Floor", "Prometheus"))
+SWEPT: Final = (("Direct", "Pods"), ("Direct", "Prometheus"))
 SPEC: Final = GenerationServiceSpec.model_validate(
     {"image": "generation-service:0.1.0", "scaling": {"minReplicas": 2, "maxReplicas": 20}}
 )
@@ -89,7 +90,8 @@ def measure(names: Sequence[str], folder: Path, seeds: int) -> Iterator[tuple[Pl
                         names=FULL if full else ("Targets",),
                         wait_seconds=_WAIT_SECONDS,
                         seeds=seeds,
-                        sweep_seeds=seeds,
+                        # Of the other sources and engines a front is compared for the first only.
+                        sweep_seeds=seeds if (engine, source) in SWEPT else 0,
                         engine=engine,
                         source=source,
                     ),

@@ -1,4 +1,4 @@
-"""The AIBrix experiment of February 2025: its service, and its three autoscalers as they were set and as they were then.
+"""The AIBrix experiment of February 2025: its service, and three of its autoscalers as they were then.
 
 A published run of 25 minutes: the same 5,012 arrivals for a language model of 7 billion parameters on 1..8 GPUs, under
 HPA, KPA and APA, all three on the fill of the key-value cache with a target of one half. Requests in a slot over slots
@@ -7,7 +7,6 @@ experiment's own files or physically plausible and the same for all three; nothi
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,27 +15,39 @@ from generation_operator.rivals import aibrix, kpa
 from generation_operator.rivals.hpa_behavior import History, Loop
 from generation_operator.rivals.hpa_calculator import PodMetric, per_pod_replicas
 from generation_operator.simulate.baselines.hpa import SYNC_SECONDS, pod_state
-from generation_operator.simulate.baselines.metrics_path import draw_phase, last_tick
+from generation_operator.simulate.baselines.metrics_path import draw_phase
 from generation_operator.simulate.plant import PlantConfig, Startup
 from generation_operator.simulate.ports import Pod, Scaler, Seconds, View
 from generation_operator.simulate.serving import Patience
 from generation_operator.simulate.trace import Floats, Requests
 
-FOLDER: Final = Path(__file__).parents[3] / "shared" / "traces" / "aibrix_25min_experiment"
+# Arrivals in each minute; the times within a minute are in the trace, which is not part of this repository.
+ARRIVALS_PER_MINUTE: Final = (
+    *(54, 63, 104, 93, 244, 223, 402, 530, 522, 360, 143, 116, 83),
+    *(67, 106, 113, 88, 134, 141, 179, 166, 247, 256, 310, 268),
+)
 RECORDED_SECONDS: Final = 1550.0  # the replicas were counted for so long
 MAX_REPLICAS: Final = 8
 TARGET: Final = 0.5  # of the cache
 
-# Calibrated once, for all policies. A V100 holds the cache of about so many average conversations next to 14 GB of
-# weights; a token takes 30 to 60 ms there.
-SLOTS: Final = 24
-_SECONDS_PER_TOKEN: Final = 0.05
+# Calibrated once, for all policies. 64 average conversations of 462 tokens fill the cache that 32 GB leave beside 14 GB
+# of weights; a token takes 31 ms, and beyond 12 requests they slow each other down: 390 tokens per second at most.
+_SLOTS: Final = 64
+_PROCESSORS: Final = 12.0
+_SECONDS_PER_TOKEN: Final = 0.031
 
 # Of the experiment's own summary: mean and spread of the answers' lengths, and the longest.
 _MEAN_TOKENS, _TOKENS_DEVIATION, _MOST_TOKENS = 155.0, 390.0, 2048.0
-_TIMEOUT_SECONDS: Final = 120.0  # of its clients
+TIMEOUT_SECONDS: Final = 120.0  # of its clients
 _TURN_SECONDS: Final = 10.0  # between two turns of AIBrix's controller
 _SCRAPE_SECONDS: Final = 15.0
+
+
+def spread_arrivals(seed: int) -> Floats:
+    """As many in each minute as there were, at random within it."""
+    rng = np.random.default_rng([seed, 8])
+    minutes = np.repeat(np.arange(len(ARRIVALS_PER_MINUTE)), ARRIVALS_PER_MINUTE)
+    return np.sort(60.0 * (minutes + rng.random(len(minutes))))
 
 
 def requests(arrivals: Floats, seed: int) -> Requests:
@@ -50,8 +61,8 @@ def requests(arrivals: Floats, seed: int) -> Requests:
 def config() -> PlantConfig:
     """One replica at the start; about 3 s to run and a readiness probe that waits 90 s and looks every 5 s."""
     startup = Startup(mean_seconds=96.0, sigma=0.0, readiness_period_seconds=5.0, endpoint_seconds=0.5)
-    patience = Patience(wait_seconds=_TIMEOUT_SECONDS, timeout_seconds=_TIMEOUT_SECONDS)
-    return PlantConfig(slots=SLOTS, startup=startup, patience=patience, initial_replicas=1)
+    patience = Patience(wait_seconds=TIMEOUT_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
+    return PlantConfig(slots=_SLOTS, processors=_PROCESSORS, startup=startup, patience=patience, initial_replicas=1)
 
 
 def fill(pod: Pod) -> float:

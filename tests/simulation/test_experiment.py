@@ -108,7 +108,7 @@ def test_progress_counts_up_to_all_runs() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failed_run_is_named(workers: int) -> None:
-    with pytest.raises(RunError, match="^Targets at 0, seed 1: ValueError.*no such seed"):
+    with pytest.raises(RunError, match=r"^Targets at 0, seed 1: ValueError.*no such seed"):
         carry_out(make_experiment(Broken(), names=("Targets",)), workers=workers)
 
 

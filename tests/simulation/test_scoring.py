@@ -81,7 +81,7 @@ def test_no_requests_miss_nothing() -> None:
     ("arrivals", "missed", "worst"),
     [
         (range(0, 3600, 10), [], 0.0),
-        (range(0, 3600, 10), range(0, 360), 1.0),
+        (range(0, 3600, 10), range(360), 1.0),
         (range(0, 3600, 10), range(60, 75), 0.5),  # 150 s of misses within any 300 s
         (range(0, 3600, 10), [359], 1 / 31),  # the very last request is in the last five minutes, ends included
         (range(0, 200, 10), [0], 1 / 20),  # all of it is shorter than five minutes

@@ -156,7 +156,7 @@ CONTENDERS: Final = {
             "Oracle",
             "attainment",
             0.99,
-            (0.9, 0.97, 0.99, 0.999),
+            (0.95, 0.99, 0.999),
             lambda setting, knob: Oracle(setting.requests, knob, wait_seconds=setting.wait_seconds, **setting.bounds),
         ),
     )
