@@ -13,11 +13,10 @@ import yaml
 from builders import make_service
 from generation_operator.cli import simulate as options
 from generation_operator.cli.main import main
-from generation_operator.cli.simulation import allowed_wait
+from generation_operator.cli.simulation import Replay, allowed_wait
 from generation_operator.simulate import traces
 from generation_operator.simulate.contenders import CONTENDERS
-from generation_operator.simulate.ours import Source
-from generation_operator.simulate.trace import Requests
+from generation_operator.simulate.ours import DIRECT, FLOOR, Source
 
 QUICK = ("--jobs", "1", "--seeds", "1", "--no-sweep", "--peak-replicas", "3")
 
@@ -36,11 +35,12 @@ def simulate(trace: Path, *arguments: str | Path) -> int:
 
 
 def test_options_name_what_the_simulator_has() -> None:
-    assert options.POLICIES == tuple(CONTENDERS)
+    assert tuple(CONTENDERS) == options.POLICIES
     assert set(options.USUAL_POLICIES) <= set(CONTENDERS)
-    assert options.FORMATS == tuple(traces.Format)
-    assert options.GROWTHS == tuple(traces.Growth)
-    assert options.SOURCES == tuple(Source)
+    assert tuple(traces.Format) == options.FORMATS
+    assert options.ENGINES == (DIRECT, FLOOR)
+    assert tuple(traces.Growth) == options.GROWTHS
+    assert tuple(Source) == options.SOURCES
 
 
 def test_the_table_has_cost_and_misses_of_each_policy(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,8 +62,8 @@ def test_ours_come_first_and_once(trace: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_json_has_every_run_and_the_comparison(trace: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    arguments = ["--policy", "Targets", "KPA", "--seeds", "2", "--sweep", "--jobs", "2", "--json", out]
-    assert simulate(trace, *arguments) == 0
+    arguments = ("--policy", "Targets", "KPA", "--seeds", "2", "--sweep", "--jobs", "2")
+    assert simulate(trace, *arguments, "--json", out) == 0
     told = json.loads(out.read_text())
     assert (told["trace"], told["seeds"], told["sweepSeeds"], told["waitSeconds"]) == ("shop.csv", 2, 2, 15.0)
     ours, rival = told["policies"]
@@ -90,16 +90,26 @@ def test_the_report_is_written_and_named(trace: Path, tmp_path: Path, capsys: py
     assert f"report: {out}" in capsys.readouterr().out
 
 
-def test_a_resource_says_bounds_slots_and_engine(trace: Path, tmp_path: Path) -> None:
+def test_a_resource_says_bounds_slots_targets_and_engine(trace: Path, tmp_path: Path) -> None:
     resource, out = tmp_path / "cr.yaml", tmp_path / "out.json"
-    service = make_service().targets(concurrentWorkflows=7, workflowDurationSeconds=60).scaling(engine="Floor")
+    service = make_service().targets(concurrentWorkflows=7, workflowDurationSeconds=60).scaling(maxReplicas=6)
     resource.write_text(yaml.safe_dump(service.manifest()))
-    assert simulate(trace, "--resource", resource, "--policy", "Targets", "--json", out) == 0
+    arguments = [
+        "simulate",
+        "--trace",
+        str(trace),
+        "--resource",
+        str(resource),
+        "--policy",
+        "Static",
+        "--json",
+        str(out),
+    ]
+    assert main([*arguments, "--seeds", "1", "--no-sweep"]) == 0
     told = json.loads(out.read_text())
     assert (told["slots"], told["waitSeconds"]) == (7, 30.0)
-    assert any("engine Floor" in note for note in told["notes"])
-    assert simulate(trace, "--resource", resource, "--policy", "Targets", "--json", out, "--engine", "Direct") == 0
-    assert any("engine Direct" in note for note in json.loads(out.read_text())["notes"])
+    assert any("busiest minutes need 6 replicas of 7 slots" in note for note in told["notes"])
+    assert any("engine Direct" in note for note in told["notes"])
 
 
 @pytest.mark.parametrize(
@@ -111,6 +121,7 @@ def test_a_resource_says_bounds_slots_and_engine(trace: Path, tmp_path: Path) ->
         (["--startup-seconds", "60"], "A replica takes 60 s to become ready"),
         (["--window", "100", "400"], "in 0.0833 h"),
         (["--source", "PrometheusLate"], "signals from PrometheusLate"),
+        (["--engine", "Floor"], "engine Floor"),
         (["--growth", "replicate"], "(replicate)"),
         (["--mean-service-seconds", "1"], "s of work each"),
     ],
@@ -155,9 +166,9 @@ def test_a_bad_resource_is_refused(trace: Path, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("option", ["--report", "--json"])
 @pytest.mark.parametrize(("place", "told"), [("no/out", "is no folder"), (".", "is a folder")])
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
-    option: str, place: str, told: str, trace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, place: str, told: str, trace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert simulate(trace, option, tmp_path / place) == 1
+    assert simulate(trace, option, trace.parent / place) == 1
     printed = capsys.readouterr().err
     assert told in printed
     assert "simulated" not in printed
@@ -199,7 +210,9 @@ def test_a_missing_trace_option_exits_with_2(capsys: pytest.CaptureFixture[str])
 )
 def test_what_the_target_leaves_may_be_waited(target: int, service: float, expected: float) -> None:
     spec = make_service().targets(workflowDurationSeconds=target).obj().spec
-    assert allowed_wait(spec, Requests(np.zeros(2), np.full(2, service), 1.0)) == pytest.approx(expected)
+    source = traces.CountTrace("shop", np.array([0.0, 60.0]), np.array([60.0]))
+    traffic = Replay(source, 20, None, service, 1.0, traces.Growth.SUPERPOSE)
+    assert allowed_wait(spec, traffic) == pytest.approx(expected)
 
 
 def python(code: str) -> Any:

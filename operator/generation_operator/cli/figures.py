@@ -15,6 +15,7 @@ from rich.table import Table
 from generation_operator.simulate.comparison import ATTAINMENT, Comparison, at_equal_cost, pod_hours_at
 from generation_operator.simulate.outcome import Outcome, Point, Series
 from generation_operator.simulate.scoring import Estimate, Score, estimate
+from generation_operator.simulate.verdict import hours, percent, seconds
 
 _LEAST_WIDTH: Final = 120  # of a table that is not shown on a terminal
 _NONE: Final = "—"
@@ -59,14 +60,14 @@ def _table(outcome: Outcome) -> Table:
         point = series.headline
         row = [
             series.name,
-            _with_margin(point.pod_hours, 1.0, ""),
-            _with_margin(point.miss_ratio, 100.0, " %"),
-            f"{_median(point, lambda score: score.worst_miss_ratio) * 100:.1f} %",
-            _seconds(_median(point, lambda score: score.waits[1])),
+            _with_margin(point.pod_hours, hours),
+            _with_margin(point.miss_ratio, percent),
+            percent(_median(point, lambda score: score.worst_miss_ratio)),
+            seconds(_median(point, lambda score: score.waits[1])),
             f"{_median(point, lambda score: score.reversals_per_hour):.1f}",
         ]
         if outcome.sweep_seeds:
-            row += [_equal_cost(compared.get(series.name)), _hours(pod_hours_at(series))]
+            row += [_equal_cost(compared.get(series.name)), _attained(pod_hours_at(series))]
         table.add_row(*row)
     return table
 
@@ -76,24 +77,15 @@ def _equal_cost(compared: Comparison | None) -> str:
         return _NONE
     if compared.theirs is None:
         return "never so cheap"
-    return _percent(compared.theirs) + (" (tie)" if compared.is_tie else "")
+    return percent(compared.theirs) + (" (tie)" if compared.is_tie else "")
 
 
-def _hours(pod_hours: float | None) -> str:
-    return "never" if pod_hours is None else f"{pod_hours:.2f}"
+def _attained(pod_hours: float | None) -> str:
+    return "never" if pod_hours is None else hours(pod_hours)
 
 
-def _with_margin(value: Estimate, factor: float, unit: str) -> str:
-    margin = f" ± {value.margin * factor:.2f}" if value.margin else ""
-    return f"{value.mean * factor:.2f}{margin}{unit}"
-
-
-def _percent(ratio: float) -> str:
-    return f"{ratio * 100:.2f} %"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if math.isfinite(seconds) else "never served"
+def _with_margin(value: Estimate, shown: Callable[[float], str]) -> str:
+    return f"{shown(value.mean)} ± {shown(value.margin)}" if value.margin else shown(value.mean)
 
 
 def _median(point: Point, figure: Callable[[Score], float]) -> float:

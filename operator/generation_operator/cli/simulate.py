@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from generation_operator.api.spec import Engine
-
 POLICIES: Final = (
     "Targets", "Score", "HPA-CPU", "HPA-CPU-guide", "HPA-in-flight", "KEDA", "KPA", "RayServe", "Static", "Oracle",
 )  # fmt: skip
 USUAL_POLICIES: Final = ("Targets", "Score", "HPA-CPU", "KEDA", "KPA")
 FORMATS: Final = ("requests", "counts", "access-log", "prometheus", "prometheus-rate", "prometheus-counter")
+ENGINES: Final = ("Direct", "Floor")
 SOURCES: Final = ("Pods", "Prometheus", "PrometheusLate")
 GROWTHS: Final = ("superpose", "replicate")
 RECORDED: Final = "recorded"
@@ -82,7 +81,7 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--engine",
-        choices=[str(engine) for engine in Engine],
+        choices=ENGINES,
         help="how our policies act (default: as the resource says)",
     )
     group.add_argument(
@@ -137,10 +136,11 @@ def _run(options: argparse.Namespace) -> int:
     try:
         from generation_operator.cli import simulation  # noqa: PLC0415 - the extra may be missing
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
         print(
-            f"gensvc simulate needs {error.name}, which is not installed: pip install 'generation-operator[simulate]'",
+            f"gensvc simulate needs {missing}, which is not installed: pip install 'generation-operator[simulate]'",
             file=sys.stderr,
         )
         return 1

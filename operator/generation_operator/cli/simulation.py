@@ -29,6 +29,8 @@ from generation_operator.simulate.experiment import Experiment, RunError
 from generation_operator.simulate.experiment import run as run_all
 from generation_operator.simulate.plant import MEASURED_MODEL_LOAD, Startup
 from generation_operator.simulate.trace import Requests
+from generation_operator.simulate.traces.service_times import USUAL_VARIATION, service_times
+from generation_operator.simulate.verdict import sentence
 
 _MOST_SWEEP_SEEDS: Final = 4  # a sweep has five to nine settings; an hour of traffic must take no minute
 _TIMEOUT_SECONDS: Final = 60.0
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return _failed(f"{options.resource}: {error}")
     except (traces.TraceError, RunError, _UnwritableError) as error:
         return _failed(str(error))
-    figures.show(outcome, Console(), report.sentence(outcome))
+    figures.show(outcome, Console(), sentence(outcome))
     if options.report is not None:
         print(f"\nreport: {options.report}")
     return 0
@@ -125,7 +127,7 @@ def _experiment(options: argparse.Namespace) -> Experiment:
     first = traffic(0)
     chosen = dict.fromkeys(options.policy or USUAL_POLICIES)
     startup = MEASURED_MODEL_LOAD if options.startup_seconds == MEASURED else Startup(options.startup_seconds)
-    wait = allowed_wait(spec, first)
+    wait = allowed_wait(spec, traffic)
     experiment = Experiment(
         title=options.trace.name,
         traffic=traffic,
@@ -150,14 +152,15 @@ def _spec(path: Path | None) -> GenerationServiceSpec:
     return parse({"apiVersion": names.API_VERSION, "kind": names.KIND, "metadata": metadata, "spec": spec}).spec
 
 
-def allowed_wait(spec: GenerationServiceSpec, requests: Requests) -> float:
+def allowed_wait(spec: GenerationServiceSpec, traffic: Replay) -> float:
     """Seconds that a request may wait: what its duration target leaves after the work, as the policy Targets sees it.
 
     No more than half the target, as work that takes longer than its mean needs the rest; but always a twentieth.
     """
     target = spec.targets.workflow_duration_seconds
-    service = float(requests.service.mean()) if len(requests.service) else 0.0
-    return max(0.05 * target, min(target - service, target / 2))
+    mean = traffic.mean_service_seconds
+    times = service_times(traffic.source, mean_seconds=mean, law=None, variation=USUAL_VARIATION, clip_seconds=None)
+    return max(0.05 * target, min(target - times.mean, target / 2))
 
 
 def _told(traffic: Replay, first: Requests, experiment: Experiment) -> Iterator[str]:

@@ -62,7 +62,7 @@ def demanded(
         text = "metrics not usable" if not draft.valid else "no arrivals observed yet"
         return draft.passed(Stage.DEMAND, text).passed(Stage.FORECAST, text), memory
 
-    service = memory.service_seconds or NO_SERVICE_SECONDS
+    service = memory.service_seconds or memory.guessed_service or NO_SERVICE_SECONDS
     fleet = _fleet(memory, policy, observation, _headroom(policy, signals), now)
     allowance = _allowance(policy.targets, service)
     load = Load(memory.in_system, current_rate.rate, 0.0, 0.0, service)

@@ -73,7 +73,8 @@ class Memory:
         bins: recent arrivals, newest last.
         sampled_at: when the newest sample was taken, seconds on the caller's clock; None before the first.
         in_system: workflows in a slot or waiting at that time.
-        service_seconds: last usable mean time in a slot.
+        service_seconds: last measured mean time in a slot.
+        guessed_service: what workflows in flight and arrivals tell of it, until it is measured.
         starting: replicas on their way, oldest first.
         ready: replicas that were ready at the last decision.
         learnt_startup: mean time from first being seen to being ready, in seconds; None before the first one.
@@ -88,6 +89,7 @@ class Memory:
     sampled_at: float | None = None
     in_system: float | None = None
     service_seconds: float | None = None
+    guessed_service: float | None = None
     starting: tuple[Starting, ...] = ()
     ready: int = 0
     learnt_startup: float | None = None

@@ -33,9 +33,11 @@ def sampled(memory: Memory, signals: Mapping[SignalName, Signal], now: float) ->
     arrivals = _value(signals, SignalName.WORKFLOW_ARRIVALS)
     in_flight = _value(signals, SignalName.WORKFLOWS_IN_FLIGHT)
     queued = _value(signals, SignalName.QUEUE_LENGTH)
-    service = _value(signals, SignalName.WORKFLOW_SERVICE_TIME) or memory.service_seconds
-    if not service and arrivals and in_flight:
-        service = in_flight / arrivals  # Little's law
+    measured = _value(signals, SignalName.WORKFLOW_SERVICE_TIME) or memory.service_seconds
+    guessed = memory.guessed_service
+    if arrivals and in_flight:
+        guessed = in_flight / arrivals  # Little's law; too little while the first workflows are still being worked on
+    service = measured or guessed
     in_system = None if in_flight is None and queued is None else (in_flight or 0.0) + (queued or 0.0)
     if in_system is None and arrivals is not None:
         in_system = arrivals * (service or NO_SERVICE_SECONDS)
@@ -43,7 +45,7 @@ def sampled(memory: Memory, signals: Mapping[SignalName, Signal], now: float) ->
         return memory
     ages = [signals[name].age for name in _SAMPLED if _value(signals, name) is not None]
     at = now - min((age for age in ages if age is not None), default=0.0)
-    memory = replace(memory, service_seconds=service or memory.service_seconds)
+    memory = replace(memory, service_seconds=measured, guessed_service=guessed)
     if memory.sampled_at is None or memory.in_system is None:
         first = () if arrivals is None else (Bin(_FIRST_SECONDS, arrivals * _FIRST_SECONDS),)
         return replace(memory, sampled_at=at, in_system=in_system, bins=first)
@@ -54,7 +56,7 @@ def sampled(memory: Memory, signals: Mapping[SignalName, Signal], now: float) ->
         return memory
     left = seconds * min(in_flight if in_flight is not None else in_system, in_system) / (service or seconds)
     flow = max(0.0, in_system - memory.in_system + left)
-    count = _arrived(arrivals, flow, seconds)
+    count = flow if arrivals is None else _arrived(arrivals, flow if measured else 0.0, seconds)
     bins = memory.bins if seconds <= _GAP_SECONDS else ()
     return replace(
         memory,
@@ -65,14 +67,12 @@ def sampled(memory: Memory, signals: Mapping[SignalName, Signal], now: float) ->
     )
 
 
-def _arrived(rate: float | None, flow: float, seconds: float) -> float:
+def _arrived(rate: float, flow: float, seconds: float) -> float:
     """Workflows that arrived between two samples.
 
     A rate over a window of a minute tells of a burst a minute late; what is in the system tells at once, but scatters
     more, with departures too. So the rate holds unless the other certainly exceeds it.
     """
-    if rate is None:
-        return flow
     certain = max(0.0, math.sqrt(flow + 0.375) - 2.0) ** 2  # 2.8 standard deviations of sqrt, arrivals and departures
     return max(rate * seconds, certain)
 

@@ -22,8 +22,6 @@ from generation_operator.simulate.pareto import front
 from generation_operator.simulate.scoring import Estimate, Score
 from generation_operator.simulate.verdict import hours, percent, seconds, sentence
 
-__all__ = ["render", "sentence"]
-
 _NONE: Final = "–"
 
 

@@ -74,10 +74,16 @@ def test_without_the_system_the_rate_and_the_service_time_tell_it() -> None:
     assert seen((0, signals(queued=7))).in_system == 7
 
 
-def test_the_service_time_follows_from_littles_law_until_it_is_measured_and_is_then_kept() -> None:
-    assert seen((0, signals(arrivals=2, in_flight=30))).service_seconds == 15
+def test_the_service_time_is_guessed_by_littles_law_until_it_is_measured_and_is_then_kept() -> None:
+    guessed = seen((0, signals(arrivals=2, in_flight=4)), (2, signals(arrivals=2, in_flight=30)))
+    assert (guessed.service_seconds, guessed.guessed_service) == (None, 15)
     kept = seen((0, signals(arrivals=2, in_flight=30, service=9)), (2, signals(arrivals=2, in_flight=30)))
     assert kept.service_seconds == 9
+
+
+def test_a_service_that_fills_up_is_no_burst() -> None:
+    memory = seen(*((at, signals(arrivals=10, in_flight=10.0 * at, queued=0)) for at in range(1, 15, 2)))
+    assert {entry.arrived / entry.seconds for entry in memory.bins} == {10}
 
 
 def test_a_balance_without_any_service_time_is_the_change_alone() -> None:
