@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from generation_operator.simulate.trace import Requests
 
 SLOTS = 4
 START = 60.0  # of what is scored
+# Outcomes that leave out what a usual one has, as options of `make_outcome`.
+WHATEVER: dict[str, Any] = {
+    "no sweep": {"seeds": 1, "sweep_seeds": 0},
+    "one policy": {"names": ("Static",), "seeds": 1, "sweep_seeds": 0},
+    "no traffic": {"rate": 0.0, "seeds": 1, "sweep_seeds": 1},
+    "nothing but a second": {"names": ("KPA",), "until": 61.0, "seeds": 1, "sweep_seeds": 0},
+}
 
 
 @dataclass(frozen=True, slots=True)

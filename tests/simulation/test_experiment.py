@@ -1,43 +1,20 @@
 """Many runs over many seeds: nothing lost, nothing dependent on who ran it, errors that name the run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from builders import make_service
 from generation_operator.api.spec import GenerationServiceSpec
-from generation_operator.simulate.contenders import CONTENDERS, Setting
+from generation_operator.simulate.contenders import CONTENDERS
 from generation_operator.simulate.experiment import Experiment, Job, RunError, initial_replicas, run, run_one
 from generation_operator.simulate.outcome import Outcome
 from generation_operator.simulate.plant import Startup
 from generation_operator.simulate.trace import Requests
+from simulation.traffic import Broken, Steady
 
 NAMES = ("Targets", "KPA")
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """Poisson arrivals; picklable, as it is sent to other processes."""
-
-    rate: float = 2.0
-    until: float = 240.0
-
-    def __call__(self, seed: int) -> Requests:
-        rng = np.random.default_rng(seed)
-        arrivals = np.sort(rng.random(rng.poisson(self.rate * self.until)) * self.until)
-        return Requests(arrivals, rng.exponential(5.0, len(arrivals)), self.until, scored_from=60.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """Realises one seed and no other."""
-
-    def __call__(self, seed: int) -> Requests:
-        if seed:
-            raise ValueError("no such seed")
-        return Steady()(seed)
 
 
 def make_spec(slots: int = 4) -> GenerationServiceSpec:
@@ -124,14 +101,13 @@ def test_every_contender_runs_at_both_ends_of_its_sweep(name: str) -> None:
 
 def test_a_run_begins_with_what_its_first_minutes_need() -> None:
     steady = Requests(np.arange(0.0, 600.0, 0.5), np.full(1200, 7.0), 600.0)  # 14 busy slots
-    setting = Setting(make_spec(slots=4), steady, 15.0)
-    assert initial_replicas(steady, setting) == 5  # 14 of 20 slots: 70 %
+    assert initial_replicas(steady, make_spec(slots=4)) == 5  # 14 of 20 slots: 70 %
 
 
 @pytest.mark.parametrize(("service", "expected"), [(0.001, 1), (1000.0, 8)])
 def test_a_run_begins_within_the_bounds(service: float, expected: int) -> None:
     requests = Requests(np.arange(0.0, 600.0), np.full(600, service), 600.0)
-    assert initial_replicas(requests, Setting(make_spec(), requests, 15.0)) == expected
+    assert initial_replicas(requests, make_spec()) == expected
 
 
 def test_no_traffic_is_an_outcome_too() -> None:

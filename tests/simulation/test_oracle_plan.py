@@ -5,7 +5,7 @@ import pytest
 
 from generation_operator.simulate.baselines.kpa import Kpa
 from generation_operator.simulate.baselines.static import Static
-from generation_operator.simulate.oracle import Oracle, plan
+from generation_operator.simulate.oracle import Oracle, Schedule, plan
 from generation_operator.simulate.plant import PlantConfig, Startup, simulate
 from generation_operator.simulate.ports import Scaler
 from generation_operator.simulate.serving import Patience
@@ -33,7 +33,17 @@ def outcome(scaler: Scaler, requests: Requests) -> tuple[float, float]:
 
 
 def oracle(requests: Requests, attainment: float = 0.99) -> Oracle:
-    return Oracle(requests, attainment, wait_seconds=15.0, **BOUNDS)
+    return Oracle(
+        plan(
+            requests,
+            slots=20,
+            startup_seconds=20.0,
+            wait_seconds=15.0,
+            attainment=attainment,
+            initial_replicas=CONFIG.initial_replicas,
+            **BOUNDS,
+        )
+    )
 
 
 def test_it_keeps_the_attainment_it_was_asked_for() -> None:
@@ -70,20 +80,26 @@ def test_a_plan_uses_the_waiting_that_is_allowed() -> None:
     arrivals = np.sort(np.concatenate([np.arange(0, 600, 0.25), np.arange(300, 330, 0.125)]))
     requests = Requests(arrivals, np.full(len(arrivals), 5.0), 600.0)
 
-    def replica_seconds(wait: float) -> int:
-        planned = plan(requests, 0.999, slots=20, startup_seconds=20.0, wait_seconds=wait, bounds=(1, 20))
-        return int(planned.sum()) * 5
+    def replica_seconds(wait: float) -> float:
+        return cost_of(plan(requests, slots=20, startup_seconds=20.0, wait_seconds=wait, attainment=0.999, **BOUNDS))
+
+    def cost_of(schedule: Schedule) -> float:
+        times = [*(at for at, _ in schedule.steps), requests.duration]
+        return sum(count * (times[place + 1] - at) for place, (at, count) in enumerate(schedule.steps))
 
     assert replica_seconds(60.0) < replica_seconds(1.0)
 
 
 def test_no_traffic_needs_the_minimum() -> None:
     nothing = Requests(np.zeros(0), np.zeros(0), 300.0)
-    planned = plan(nothing, 0.99, slots=20, startup_seconds=20.0, wait_seconds=15.0, bounds=(2, 20))
-    assert planned.tolist() == [2] * 60
+    bounds = {"min_replicas": 2, "max_replicas": 20}
+    planned = plan(nothing, slots=20, startup_seconds=20.0, wait_seconds=15.0, attainment=0.99, **bounds)
+    assert planned == Schedule(((0.0, 2),), 0.0)
 
 
-def test_what_cannot_be_kept_still_gives_a_plan_within_the_bounds() -> None:
+def test_what_cannot_be_kept_still_gives_a_plan_within_the_bounds_that_says_so() -> None:
     requests = poisson(100.0, 300.0, mean_service=10.0)
-    planned = plan(requests, 0.999, slots=1, startup_seconds=20.0, wait_seconds=1.0, bounds=(1, 5))
-    assert set(planned.tolist()) <= {1, 2, 3, 4, 5}
+    bounds = {"min_replicas": 1, "max_replicas": 5}
+    planned = plan(requests, slots=1, startup_seconds=20.0, wait_seconds=1.0, attainment=0.999, **bounds)
+    assert {count for _, count in planned.steps} <= {1, 2, 3, 4, 5}
+    assert planned.missed > 0.5

@@ -13,7 +13,7 @@ from generation_operator.simulate.courses import MOST_NOTES, MOST_POINTS
 from generation_operator.simulate.outcome import Outcome
 from generation_operator.simulate.report import render
 from generation_operator.simulate.result import Note
-from simulation.outcome_world import START, make_outcome, said
+from simulation.outcome_world import START, WHATEVER, make_outcome, said
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'>\"'&{{data}}\u2028"
 
@@ -166,17 +166,9 @@ def test_a_setting_that_another_beats_is_marked() -> None:
     assert 0 < sum(point["isBest"] for point in front["points"]) <= len(front["points"])
 
 
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        make_outcome(seeds=1, sweep_seeds=0),
-        make_outcome(names=("Static",), seeds=1, sweep_seeds=0),
-        make_outcome(rate=0.0, seeds=1, sweep_seeds=1),
-        make_outcome(names=("KPA",), until=61.0, seeds=1, sweep_seeds=0),
-    ],
-    ids=["no sweep", "one policy", "no traffic", "short"],
-)
-def test_whatever_there_is_renders(outcome: Outcome) -> None:
+@pytest.mark.parametrize("what", WHATEVER)
+def test_whatever_there_is_renders(what: str) -> None:
+    outcome = make_outcome(**WHATEVER[what])
     text = render(outcome)
     assert text.rstrip().endswith("</html>")
     assert "{{" not in text

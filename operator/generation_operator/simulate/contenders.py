@@ -12,7 +12,7 @@ from generation_operator.simulate.baselines.kpa import Kpa
 from generation_operator.simulate.baselines.metrics_path import PrometheusLoad
 from generation_operator.simulate.baselines.ray_serve import RayServe
 from generation_operator.simulate.baselines.static import Static
-from generation_operator.simulate.oracle import Oracle
+from generation_operator.simulate.oracle import Oracle, plan
 from generation_operator.simulate.ours import DIRECT, FULL_LOAD_CPU_PERCENT, SCRAPE_SECONDS, Source, ours
 from generation_operator.simulate.ports import Scaler
 from generation_operator.simulate.trace import Requests
@@ -32,6 +32,8 @@ class Setting:
     spec: GenerationServiceSpec
     requests: Requests
     wait_seconds: float
+    startup_seconds: float  # mean
+    initial_replicas: int
     engine: str = DIRECT
     source: str = Source.PODS
     keep_notes: bool = False
@@ -92,6 +94,20 @@ def _ours(policy: str, setting: Setting, *, headroom_percent: int | None = None,
         headroom_percent=headroom_percent,
         score_percent=score_percent,
         keep_notes=setting.keep_notes,
+    )
+
+
+def _oracle(setting: Setting, knob: float) -> Scaler:
+    return Oracle(
+        plan(
+            setting.requests,
+            slots=setting.slots,
+            startup_seconds=setting.startup_seconds,
+            wait_seconds=setting.wait_seconds,
+            attainment=knob,
+            initial_replicas=setting.initial_replicas,
+            **setting.bounds,
+        )
     )
 
 
@@ -157,7 +173,7 @@ CONTENDERS: Final = {
             "attainment",
             0.99,
             (0.95, 0.99, 0.999),
-            lambda setting, knob: Oracle(setting.requests, knob, wait_seconds=setting.wait_seconds, **setting.bounds),
+            _oracle,
         ),
     )
 }

@@ -113,6 +113,8 @@ def run_one(experiment: Experiment, job: Job) -> tuple[Score, Run | None]:
         spec=experiment.spec,
         requests=requests,
         wait_seconds=experiment.wait_seconds,
+        startup_seconds=experiment.startup.mean_seconds,
+        initial_replicas=initial_replicas(requests, experiment.spec),
         engine=experiment.engine,
         source=experiment.source,
         keep_notes=job.is_example,
@@ -121,19 +123,19 @@ def run_one(experiment: Experiment, job: Job) -> tuple[Score, Run | None]:
         slots=setting.slots,
         startup=experiment.startup,
         patience=Patience(experiment.wait_seconds, experiment.timeout_seconds),
-        initial_replicas=initial_replicas(requests, setting),
+        initial_replicas=setting.initial_replicas,
     )
     scaler = CONTENDERS[job.name].build(setting, job.knob)
     result = simulate(requests, scaler, config, job.seed, notes=job.is_example)
     return score(result, setting.slots), result if job.is_example else None
 
 
-def initial_replicas(requests: Requests, setting: Setting) -> int:
+def initial_replicas(requests: Requests, spec: GenerationServiceSpec) -> int:
     """What the first minutes need at 70 % of the slots, so that nobody begins with somebody else's mistake."""
     first = requests.arrivals < _FIRST_SECONDS
     busy = float(requests.service[first].sum()) / min(_FIRST_SECONDS, max(requests.duration, 1.0))
-    scaling = setting.spec.scaling
-    wanted = math.ceil(busy / setting.slots / _PLANNED_UTILIZATION)
+    scaling = spec.scaling
+    wanted = math.ceil(busy / spec.targets.concurrent_workflows / _PLANNED_UTILIZATION)
     return max(scaling.min_replicas, min(scaling.max_replicas, wanted))
 
 

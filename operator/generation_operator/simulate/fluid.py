@@ -77,7 +77,7 @@ class FluidModel:
         self.step = step
         self.steps = max(1, math.ceil(requests.duration / step))
         self._arrivals = arrivals
-        self._edges: Floats = np.arange(self.steps + 1) * step
+        self._edges: Floats = np.arange(self.steps + 1, dtype=np.float64) * step
         self._middles: Floats = self._edges[:-1] + step / 2
         self._arrived = np.searchsorted(arrivals, self._middles, side="right")
         ended = np.searchsorted(np.sort(arrivals + service), self._middles, side="right")
@@ -113,7 +113,14 @@ class FluidModel:
             for step in range(first, last):
                 limit = initial if step * self.step < fixed_seconds else None
                 place, excess = self._choice(
-                    window, prices, costs[step - first], values[step - first + 1], step - first, current, excess, limit
+                    window,
+                    prices,
+                    costs[step - first],
+                    values[step - first + 1],
+                    step=step - first,
+                    current=current,
+                    excess=excess,
+                    limit=limit,
                 )
                 current = counts[step] = int(self._counts[place])
         return counts
@@ -187,6 +194,7 @@ class FluidModel:
         prices: Prices,
         costs: _Singles,
         following: _Singles,
+        *,
         step: int,
         current: int,
         excess: float,
@@ -197,9 +205,9 @@ class FluidModel:
         low = int(level)
         high_part = level - low
         weights = ((low, 1 - high_part), (low + 1, high_part))
-        positions = sum(
-            weight * (window.below[step, :, at] + window.part[step, :, at] - self._rows) for at, weight in weights
-        )
+        positions = np.zeros(len(self._counts))
+        for at, weight in weights:
+            positions += weight * (window.below[step, :, at] + window.part[step, :, at] - self._rows)
         below = np.minimum(positions.astype(np.int64), _LEVELS - 2)
         part = positions - below
         places = np.arange(len(self._counts))
