@@ -1,7 +1,7 @@
 """Every policy on every public trace: `python -m bench.policies` writes `docs/results/policies.md` and its JSON.
 
 Of each trace the eighty minutes around its busiest one are replayed, after ten minutes of warm-up. Everything is
-compared at equal cost and at equal attainment, never by one number alone. With one seed it takes about twenty minutes on
+compared at equal cost and at equal attainment, never by one number alone. With one seed it takes twenty minutes on
 two cores.
 """
 

@@ -114,3 +114,12 @@ def test_no_traffic_is_an_outcome_too() -> None:
     nothing = Requests(np.zeros(0), np.zeros(0), 120.0)
     outcome = carry_out(make_experiment(lambda seed: nothing, seeds=1))
     assert [series.headline.miss_ratio.mean for series in outcome.series] == [0.0, 0.0]
+
+
+def test_the_usual_setting_of_ours_is_what_the_resource_declares() -> None:
+    def cost(headroom: int, knob: float) -> float:
+        spec = make_service().targets(concurrentWorkflows=4).scaling(targets={"headroomPercent": headroom}).obj().spec
+        experiment = make_experiment(names=("Targets",), spec=spec, wait_seconds=2.0)
+        return run_one(experiment, Job("Targets", knob, 0, is_example=False))[0].pod_seconds
+
+    assert cost(100, 0) == cost(0, 100) > 1.2 * cost(0, 0)

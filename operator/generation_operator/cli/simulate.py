@@ -61,7 +61,7 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--sweep",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="try each policy's main knob too, over up to 4 of the seeds; needed to compare at equal cost",
+        help="try each policy's main knob too, over up to 3 of the seeds; needed to compare at equal cost",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a report, one HTML file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")

@@ -78,7 +78,8 @@ class Contender:
 
 
 def _targets(setting: Setting, knob: float) -> Scaler:
-    return _ours("Targets", setting, headroom_percent=int(knob))
+    declared = setting.spec.scaling.targets.headroom_percent
+    return _ours("Targets", setting, headroom_percent=declared + int(knob))
 
 
 def _score(setting: Setting, knob: float) -> Scaler:
@@ -116,7 +117,14 @@ _UTILIZATIONS: Final = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15)
 CONTENDERS: Final = {
     contender.name: contender
     for contender in (
-        Contender("Targets", "headroom (%)", 0, (-30, -15, -7, 0, 7, 15, 30, 60, 110), _targets, is_ours=True),
+        Contender(
+            "Targets",
+            "headroom (% more than the resource's)",
+            0,
+            (-30, -15, -7, 0, 7, 15, 30, 60, 110),
+            _targets,
+            is_ours=True,
+        ),
         Contender("Score", "thresholds (% of the resource's)", 100, (40, 60, 80, 100, 120), _score, is_ours=True),
         Contender(
             "HPA-CPU",

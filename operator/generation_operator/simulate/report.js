@@ -40,20 +40,30 @@
     return span <= 4 * 86400 ? `${sign}${size / 3600} h` : `${sign}${size / 86400} d`;
   }
 
-  function timeTicks() {
+  function timeTicks(width) {
+    const most = Math.max(2, Math.min(9, Math.floor(width / 80))); // 80 px: room for "−30 min"
+
     const steps = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
-    const step = steps.find((one) => span / one <= 9) ?? span;
+    const step = steps.find((one) => span / one <= most) ?? Math.ceil(span / most / 2592000) * 2592000;
     const ticks = [];
     for (let at = Math.ceil(courses.from / step) * step; at <= courses.until; at += step) ticks.push(at);
     return ticks;
   }
 
-  function niceTicks(top, most) {
-    const rough = top / most, power = 10 ** Math.floor(Math.log10(rough));
-    const step = Math.max(power * [1, 2, 5, 10].find((one) => power * one >= rough), top >= most ? 1 : 0);
-    const ticks = [];
-    for (let value = 0; value <= top + step * 0.001; value += step) ticks.push(value);
-    if (ticks[ticks.length - 1] < top) ticks.push(ticks[ticks.length - 1] + step);
+  function niceStep(size, most) {
+    const rough = size / most, power = 10 ** Math.floor(Math.log10(rough));
+    return power * [1, 2, 5, 10].find((one) => power * one >= rough * 0.999);
+  }
+
+  // From 0 to the first one that is not below the top. There is no half replica.
+  function ticksTo(top, most, isWhole) {
+    const step = Math.max(niceStep(top, most), isWhole ? 1 : 0);
+    return Array.from({ length: Math.ceil(top / step - 0.001) + 1 }, (_, index) => index * step);
+  }
+
+  function ticksWithin(from, to, most) {
+    const step = niceStep(to - from, most), ticks = [];
+    for (let index = Math.ceil(from / step); index * step <= to; index += 1) ticks.push(index * step);
     return ticks;
   }
 
@@ -72,9 +82,9 @@
   // --- charts over time -------------------------------------------------------------------------------------------
   const CHARTS = [
     { name: "Traffic", unit: "requests per second", height: 96, of: null },
-    { name: "Replicas", unit: "asked for", height: 190, of: "replicas", steps: true },
-    { name: "Queue", unit: "requests waiting", height: 120, of: "queued" },
-    { name: "Misses", unit: "requests so far, after the warm-up", height: 120, of: "missed" },
+    { name: "Replicas", unit: "asked for", height: 220, of: "replicas", steps: true },
+    { name: "Queue", unit: "requests waiting", height: 136, of: "queued" },
+    { name: "Misses", unit: "requests so far, after the warm-up", height: 136, of: "missed" },
   ];
 
   function path(times, values, x, y, steps) {
@@ -94,7 +104,7 @@
     const top = chart.of === null
       ? Math.max(...courses.traffic.perSecond, 0)
       : Math.max(...shown.map((policy) => Math.max(...policy[chart.of], 0)), 0);
-    const ticks = niceTicks(top > 0 ? top : 1, chart.height > 150 ? 5 : 3);
+    const ticks = ticksTo(top > 0 ? top : 1, chart.height > 150 ? 5 : 3, chart.of !== null);
     const limit = ticks[ticks.length - 1];
     const x = (at) => LEFT + ((at - courses.from) / (span || 1)) * (width - LEFT - RIGHT);
     const y = (value) => floor - (value / limit) * chart.height;
@@ -115,7 +125,7 @@
       make("line", { class: tick === 0 ? "axis" : "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }, picture);
       make("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, picture, count(tick));
     }
-    for (const tick of isLast ? timeTicks() : []) {
+    for (const tick of isLast ? timeTicks(width - LEFT - RIGHT) : []) {
       const anchor = x(tick) > width - 36 ? "end" : "middle";
       make("text", { x: x(tick), y: height - 2, "text-anchor": anchor }, picture, shortTime(tick));
     }
@@ -284,17 +294,18 @@
       const text = tick === LEAST ? `≤ ${LEAST} %` : `${Number(tick.toPrecision(1))} %`;
       make("text", { x: LEFT + 6, y: y(tick) + 4, "text-anchor": "end" }, picture, text);
     }
-    for (const tick of niceTicks(to, 9).filter((one) => one >= from && one <= to)) {
+    for (const tick of ticksWithin(from, to, width > 600 ? 9 : 4)) {
       make("line", { class: "grid", x1: x(tick), x2: x(tick), y1: TOP, y2: base }, picture);
       make("text", { x: x(tick), y: base + 16, "text-anchor": "middle" }, picture, count(tick));
     }
     make("text", { x: width - RIGHT, y: height - 4, "text-anchor": "end" }, picture, "pod-hours");
     make("line", { class: "guide", x1: LEFT + 14, x2: width - RIGHT, y1: y(1), y2: y(1) }, picture);
-    make("text", { x: width - RIGHT, y: y(1) - 5, "text-anchor": "end" }, picture, "99 % attained");
+    make("text", { x: width - RIGHT, y: y(1) + (top > 1 ? -5 : 14), "text-anchor": "end" }, picture, "99 % attained");
     const usual = fronts[0].points.find((point) => point.isUsual);
     if (usual) {
       make("line", { class: "guide", x1: x(usual.cost[0]), x2: x(usual.cost[0]), y1: TOP, y2: base }, picture);
-      make("text", { x: x(usual.cost[0]) + 5, y: TOP + 10 }, picture, `cost of ${fronts[0].name}`);
+      const [side, anchor] = x(usual.cost[0]) > width * 0.7 ? [-5, "end"] : [5, "start"];
+      make("text", { x: x(usual.cost[0]) + side, y: TOP + 12, "text-anchor": anchor }, picture, `cost of ${fronts[0].name}`);
     }
     for (const one of [...shown].reverse()) drawPoints(one, picture, x, y);
   }
@@ -313,6 +324,7 @@
       make("line", { class: `spread ${color}`, x1: x(cost - costMargin), x2: x(cost + costMargin), y1: py, y2: py }, spot);
       const [upper, lower] = [y(misses + missesMargin), y(Math.max(0, misses - missesMargin))];
       make("line", { class: `spread ${color}`, x1: px, x2: px, y1: upper, y2: lower }, spot);
+      make("circle", { class: "reach", cx: px, cy: py, r: 10 }, spot); // what the pointer has to hit
       make("circle", { class: `spot ${color}`, cx: px, cy: py, r: 3.2 }, spot);
       if (point.isUsual) make("circle", { class: `ring ${color}`, cx: px, cy: py, r: 7 }, spot);
     }
