@@ -99,5 +99,5 @@ def test_one_seed_in_which_a_rival_is_too_dear_leaves_no_margin() -> None:
 
 def test_cost_at_an_attainment() -> None:
     series = make_series("KPA", make_point(1, (10.0, 0.1)), make_point(2, (20.0, 0.001)))
-    assert pod_hours_at(series, 0.99) == pytest.approx(15.0)
+    assert pod_hours_at(series, 0.99) == pytest.approx(10 + 10 * 0.09 / 0.099)
     assert pod_hours_at(series, 0.9999) is None

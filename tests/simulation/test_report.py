@@ -61,6 +61,12 @@ def test_it_says_everything_that_it_must() -> None:
         assert name in page.text
 
 
+def test_it_says_when_comparisons_rest_on_fewer_seeds() -> None:
+    fewer, all_seeds = (Page(render(make_outcome(seeds=2, sweep_seeds=seeds))).text for seeds in (1, 2))
+    assert "2 seeds, 1 of them for comparisons at equal cost" in fewer
+    assert "of them" not in all_seeds
+
+
 def test_the_table_has_a_row_per_policy_with_cost_and_misses() -> None:
     outcome = make_outcome()
     rows = re.findall(r'<tr><th scope="row"[^>]*>(.*?)</tr>', render(outcome))

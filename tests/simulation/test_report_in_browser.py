@@ -173,6 +173,26 @@ async def test_a_hover_shows_the_moment_and_what_was_decided(browser: str, tmp_p
         assert tab.complaints == []
 
 
+async def test_the_page_does_not_jump_however_much_is_said(browser: str, tmp_path: Path) -> None:
+    long = tuple(f"Demand: 1 -> {count} {'because ' * 40}" for count in range(2, 30))
+    outcome = said(make_outcome(), Note(61.0, 2, "WithinRange", ()), Note(300.0, 9, "HighLoad", long))
+    async with opened(browser, outcome, tmp_path) as tab:
+        heights = []
+        for share in (0.3, 0.9):
+            await tab.point_at("#charts figure svg", share)
+            heights.append(await tab.evaluate("document.documentElement.scrollHeight"))
+        assert "because" in await text(tab, "#moment")
+        assert heights[0] == heights[1]
+
+
+async def test_there_is_no_half_replica_on_an_axis_and_no_cost_twice(browser: str, tmp_path: Path) -> None:
+    async with opened(browser, make_outcome(rate=0.0, seeds=1, sweep_seeds=1), tmp_path) as tab:
+        labels = "[...document.querySelectorAll('%s')].map((label) => label.textContent)"
+        assert await tab.evaluate(labels % "#charts figure:nth-child(2) text") == ["0", "1"]
+        costs = await tab.evaluate(labels % "#front text[text-anchor=middle]")
+        assert len(costs) == len(set(costs)) > 1
+
+
 async def test_a_click_holds_the_moment_and_keys_move_it(browser: str, tmp_path: Path) -> None:
     async with opened(browser, make_outcome(), tmp_path) as tab:
         await tab.point_at("#charts figure svg", 0.5)

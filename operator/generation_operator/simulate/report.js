@@ -22,7 +22,7 @@
   }
 
   // --- numbers ----------------------------------------------------------------------------------------------------
-  const count = (value) => value.toLocaleString("en", { maximumFractionDigits: 2 });
+  const count = (value, digits = 2) => value.toLocaleString("en", { maximumFractionDigits: digits });
   const span = courses.until - courses.from;
 
   function time(at) {
@@ -41,7 +41,7 @@
   }
 
   function timeTicks(width) {
-    const most = Math.max(2, Math.min(9, Math.floor(width / 80))); // 80 px: room for "−30 min"
+    const most = Math.max(2, Math.min(9, Math.floor(width / 55))); // 55 px: room for "−30 min"
 
     const steps = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
     const step = steps.find((one) => span / one <= most) ?? Math.ceil(span / most / 2592000) * 2592000;
@@ -280,11 +280,13 @@
       entry.append(one.name);
     }
     const width = Math.max(320, host.clientWidth - 30), height = 400, base = height - 40;
-    const low = Math.min(...points.map(({ cost }) => cost[0] - cost[1])), high = Math.max(...points.map(({ cost }) => cost[0] + cost[1]));
-    const pad = (high - low || high || 1) * 0.04, from = Math.max(0, low - pad), to = high + pad;
+    const costs = points.map(({ cost }) => cost[0]), low = Math.min(...costs), high = Math.max(...costs);
+    const pad = (high - low || high || 1) * 0.08, from = Math.max(0, low - pad), to = high + pad;
     const top = Math.min(100, 10 ** Math.ceil(Math.log10(Math.max(1, ...points.map(({ misses }) => misses[0])))));
     const decades = Math.log10(top / LEAST);
-    const x = (cost) => LEFT + 14 + ((cost - from) / (to - from || 1)) * (width - LEFT - RIGHT - 14);
+    // With few seeds an interval may be wider than all that is drawn: it ends at the edge.
+    const share = (cost) => (Math.min(to, Math.max(from, cost)) - from) / (to - from);
+    const x = (cost) => LEFT + 14 + share(cost) * (width - LEFT - RIGHT - 14);
     const y = (misses) => TOP + (Math.log10(top / Math.min(top, Math.max(LEAST, misses))) / decades) * (base - TOP);
     const label = "Pod-hours against misses in per cent of each policy at several settings; the figures are in the table below";
     const picture = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, figure);
@@ -294,9 +296,10 @@
       const text = tick === LEAST ? `≤ ${LEAST} %` : `${Number(tick.toPrecision(1))} %`;
       make("text", { x: LEFT + 6, y: y(tick) + 4, "text-anchor": "end" }, picture, text);
     }
-    for (const tick of ticksWithin(from, to, width > 600 ? 9 : 4)) {
+    const ticks = ticksWithin(from, to, width > 600 ? 9 : 4), digits = Math.max(0, Math.ceil(-Math.log10(ticks[1] - ticks[0])));
+    for (const tick of ticks) {
       make("line", { class: "grid", x1: x(tick), x2: x(tick), y1: TOP, y2: base }, picture);
-      make("text", { x: x(tick), y: base + 16, "text-anchor": "middle" }, picture, count(tick));
+      make("text", { x: x(tick), y: base + 16, "text-anchor": "middle" }, picture, count(tick, digits));
     }
     make("text", { x: width - RIGHT, y: height - 4, "text-anchor": "end" }, picture, "pod-hours");
     make("line", { class: "guide", x1: LEFT + 14, x2: width - RIGHT, y1: y(1), y2: y(1) }, picture);

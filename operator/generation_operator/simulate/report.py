@@ -66,6 +66,9 @@ def _facts(outcome: Outcome) -> list[str]:
     requests = sum(score.requests for score in point.scores) / len(point.scores)
     work = sum(score.work_seconds for score in point.scores) / len(point.scores) / 3600
     seeds = "1 seed" if outcome.seeds == 1 else f"{outcome.seeds} seeds"
+    if 0 < outcome.sweep_seeds < outcome.seeds:
+        # Or a reader wonders why the sentence and the table differ.
+        seeds += f", {outcome.sweep_seeds} of them for comparisons at equal cost"
     return [
         f"{requests:,.0f} requests",
         f"{hours(work)} pod-hours of work",
