@@ -1,6 +1,5 @@
 """Comparisons at equal cost and at equal attainment."""
 
-
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
