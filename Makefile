@@ -37,8 +37,8 @@ unit: venv
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
 
-bench: venv ## Ratios measured side by side
-	@test -n "$$(ls tests/bench/*.py 2>/dev/null)" && $(BIN)/python -m pytest tests/bench || echo "no benchmarks yet"
+bench: venv ## What the simulator and a decision cost
+	@cd tests && ../$(BIN)/python -m bench.speed
 
 bench-policies: venv ## Every policy on every public trace (writes docs/results; half an hour)
 	@cd tests && ../$(BIN)/python -m bench.policies $(BENCH_ARGS)

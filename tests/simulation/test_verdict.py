@@ -35,6 +35,11 @@ DEARER = "; no other policy was ever that cheap, the cheapest, KEDA, missed 0.02
         ([rival("KPA", 0.003)], TIE),
         ([rival("HPA-CPU", 0.0001, cost=60.0), rival("KEDA", 0.0002, cost=50.0)], DEARER),
         ([rival("HPA-CPU", 0.029), rival("Oracle", 0.0)], HPA),  # it knows what will come: no rival
+        ([rival("HPA-CPU", 0.029), rival("KPA", 0.0, cost=60.0)], f"{HPA} KPA is never that cheap."),
+        (
+            [rival("KPA", 0.0, cost=60.0), rival("HPA-CPU", 0.029), rival("Static", 0.0, cost=70.0)],
+            f"{HPA} KPA and Static are never that cheap.",
+        ),
         ([], "."),
     ],
 )

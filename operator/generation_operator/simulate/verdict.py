@@ -30,7 +30,8 @@ def sentence(outcome: Outcome) -> str:
     if not known:
         return _incomparable(ours, rivals, compared[0])
     misses, strongest = min(known, key=lambda pair: pair[0])
-    return _compared(ours.name, strongest, misses)
+    dearer = [one.rival for one in compared if one.theirs is None]
+    return _compared(ours.name, strongest, misses) + (_never(dearer) if dearer else "")
 
 
 def _compared(ours: str, rival: Comparison, misses: float) -> str:
@@ -40,6 +41,13 @@ def _compared(ours: str, rival: Comparison, misses: float) -> str:
     if misses < rival.ours:
         return f"On your traffic, {own}, and {rival.rival} does better: it misses {percent(misses)} at the same cost."
     return f"On your traffic, {own}; {rival.rival}, the best of the others, misses {percent(misses)} at the same cost."
+
+
+def _never(names: list[str]) -> str:
+    """Who cannot be compared at that cost, lest somebody thinks that they were left out for winning."""
+    *all_but_last, last = names
+    told = f"{', '.join(all_but_last)} and {last}" if all_but_last else last
+    return f" {told} {'are' if all_but_last else 'is'} never that cheap."
 
 
 def _incomparable(ours: Series, rivals: list[Series], own: Comparison) -> str:
