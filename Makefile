@@ -59,8 +59,8 @@ vectors: ## Record anew what the original autoscalers decide (needs Go; writes t
 
 lock: ## Resolve the hashed requirement files anew
 	@test -x $(UV) || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/python -m pip install --quiet uv; }
-	@for extra in operator service simulate; do $(MAKE) --no-print-directory lock-one EXTRAS="--extra $$extra" OUT=$$extra; done
-	@$(MAKE) --no-print-directory lock-one EXTRAS="--extra operator --extra service --extra simulate --extra dev" OUT=dev
+	@for extra in operator service embedded simulate; do $(MAKE) --no-print-directory lock-one EXTRAS="--extra $$extra" OUT=$$extra; done
+	@$(MAKE) --no-print-directory lock-one EXTRAS="--extra operator --extra service --extra embedded --extra simulate --extra dev" OUT=dev
 
 lock-one:
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
