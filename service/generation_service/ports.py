@@ -4,7 +4,7 @@ Small enough that a test's fake is a few lines. Adapters satisfy them; nothing h
 the in-memory one included, passes the same contract suite.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -169,6 +169,9 @@ class JobStore(Protocol):
         (an adapter that loses its connection says `None` once it is back). Returns a call that ends it.
         """
 
+    def watch_cancels(self, listener: Callable[[str | None], None]) -> Callable[[], None]:
+        """As `watch`, only for running workflows that somebody asked to stop."""
+
     async def backlog(self) -> Backlog:
         """Count what waits. Cheap enough for once a second; also says that this replica is alive."""
 
@@ -235,7 +238,7 @@ class Generator(Protocol):
     async def complete(self, body: bytes, timeout_seconds: float) -> Completion:
         """Answer a request without `stream`; stop at once when cancelled. Raises `GeneratorError`."""
 
-    def stream(self, body: bytes, timeout_seconds: float) -> AsyncIterator[bytes]:
+    def stream(self, body: bytes, timeout_seconds: float) -> AsyncGenerator[bytes, None]:
         """Answer a request with `"stream": true`: the data of each event, `[DONE]` excluded.
 
         Raises `GeneratorError`, also in the middle when the stream breaks off. Closing it stops the generator.
@@ -346,6 +349,14 @@ class StepContext(Protocol):
         """More names for templates, such as `item` inside a `map`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The names that a template of a step may use."""
+
+    steps: frozenset[str]  # ids of the steps that are done before it
+    variables: frozenset[str] = frozenset()
+
+
 class StepType(Protocol):
     """A kind of step. Registered through the entry point group `generation_service.steps`."""
 
@@ -361,7 +372,7 @@ class StepType(Protocol):
     def schema(self) -> JsonObject:
         """JSON schema of the inputs, for the API's description."""
 
-    def check(self, inputs: JsonObject, ancestors: frozenset[str]) -> None:
+    def check(self, inputs: JsonObject, scope: Scope) -> None:
         """Refuse inputs that cannot work, before anything is kept.
 
         Raises `InvalidWorkflowError` with a field relative to the step (`inputs.prompt`).

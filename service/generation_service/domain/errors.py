@@ -1,4 +1,4 @@
-"""Every way in which a workflow can end without a result.
+"""Every way in which a request for work can end without a result.
 
 They say what happened in words for the caller. How that becomes an HTTP answer is decided in the adapters.
 """
@@ -18,10 +18,10 @@ class InvalidWorkflowError(WorkflowError):
 
 
 class QueueFullError(WorkflowError):
-    """All slots are busy and so is every place in the queue."""
+    """No place in the queue is left."""
 
     def __init__(self, queue_limit: int, retry_after_seconds: int) -> None:
-        super().__init__(f"The queue is full ({queue_limit} workflows wait); try again in {retry_after_seconds} s.")
+        super().__init__(f"The queue is full ({queue_limit} may wait); try again in {retry_after_seconds} s.")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -35,14 +35,22 @@ class DrainingError(WorkflowError):
 
 
 class DeadlineExceededError(WorkflowError):
-    """The workflow was not done in time; waiting in the queue counts."""
+    """The work was not done in time; waiting in the queue counts."""
 
     def __init__(self, deadline_seconds: float) -> None:
         super().__init__(f"The workflow did not finish within its deadline of {deadline_seconds:g} s and was stopped.")
 
 
 class StepFailedError(WorkflowError):
-    """The generator could not do one of the steps; later steps were not tried."""
+    """A step could not be done; steps that wait for it were not tried."""
 
     def __init__(self, step_id: str, reason: str) -> None:
         super().__init__(f"Step {step_id!r} failed: {reason}")
+        self.step_id = step_id
+
+
+class CancelRequestedError(WorkflowError):
+    """Somebody asked for the workflow to be stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("The workflow was cancelled.")

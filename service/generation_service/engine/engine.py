@@ -1,168 +1,228 @@
-"""Run workflows: admit, wait for a slot, do the steps in order, stop at the deadline, drain.
+"""The life of workflows in one replica: submit, take from the queue, run, cancel, hand back when the replica must go.
 
-Nothing accepted is forgotten: each `run` ends with a result, an error that says why, or the caller's own cancellation,
-and in every case its slot or place in the queue is free again and the observer was told once.
+Nothing accepted is forgotten: a claimed workflow ends in the store with a result or a failure that says why, or goes
+back into the queue for another replica; if this process dies instead, the dispatcher brings it to another one.
 """
 
 import asyncio
-import math
-from dataclasses import dataclass
-from enum import Enum
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from generation_service.domain.errors import (
+    CancelRequestedError,
     DeadlineExceededError,
     DrainingError,
-    QueueFullError,
     StepFailedError,
+    WorkflowError,
 )
-from generation_service.domain.workflow import Outcome, StepResult, Workflow, WorkflowResult
+from generation_service.domain.workflow import Ending, Failure, Outcome, Record, Status, Workflow
+from generation_service.engine.admission import Admission, Phase
 from generation_service.engine.interruption import Interruption
-from generation_service.engine.slots import FullError, Slots
-from generation_service.ports import Clock, Generator, GeneratorError, Observer
+from generation_service.engine.notices import Notices
+from generation_service.engine.runner import Runner
+from generation_service.ports import (
+    Claim,
+    Clock,
+    Dispatcher,
+    Idempotency,
+    JobStore,
+    LostClaimError,
+    Observer,
+    StoreUnavailableError,
+    Submitted,
+)
 
-# One in ten of the last running time goes into the average: follows a change within a few dozen workflows.
-SMOOTHING = 0.1
-# A client told to stay away for longer than this would miss the replicas that the operator adds meanwhile.
-LONGEST_RETRY_AFTER_SECONDS = 30
-
-
-class Phase(Enum):
-    """The life of a replica, in this order."""
-
-    SERVING = "Serving"
-    RETIRING = "Retiring"  # not ready any more, but requests already on their way are still taken
-    CLOSED = "Closed"  # finishes what it has, takes nothing new
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much work is taken at once."""
-
-    concurrent_workflows: int
-    queue_limit: int
+BACKLOG_INTERVAL_SECONDS: Final = 1.0
+_FAILURES: Final[Mapping[type[WorkflowError], tuple[Status, str]]] = {
+    CancelRequestedError: (Status.CANCELLED, "cancelled"),
+    DeadlineExceededError: (Status.FAILED, "deadline-exceeded"),
+    StepFailedError: (Status.FAILED, "step-failed"),
+}
 
 
 class Engine:
-    """Runs workflows within limits. Lives on one event loop."""
+    """Runs workflows. Lives on one event loop; `start` it before use and `drain` it before leaving."""
 
-    def __init__(self, generator: Generator, clock: Clock, observer: Observer, limits: Limits) -> None:
-        self._generator = generator
+    def __init__(
+        self,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        runner: Runner,
+        admission: Admission,
+        *,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self.store = store
+        self.admission = admission
+        self.notices = Notices(store, clock)
+        self._dispatcher = dispatcher
+        self._runner = runner
         self._clock = clock
         self._observer = observer
-        self._limits = limits
-        self._slots = Slots(limits.concurrent_workflows, limits.queue_limit)
-        self._runs: set[Interruption] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._phase = Phase.SERVING
-        self._running_seconds = 1.0  # smoothed; a guess until the first workflow is done
+        self._running: dict[str, Interruption] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop_watching: Callable[[], None] | None = None
+        self._looking: set[asyncio.Task[None]] = set()
 
     @property
-    def phase(self) -> Phase:
-        """Where in its life this replica is."""
-        return self._phase
+    def failed(self) -> BaseException | None:
+        """Why a part that should run for ever has ended, if one has: the process should end too."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and self.admission.phase is not Phase.CLOSED:
+                return task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
+        return None
 
-    @property
-    def queue_length(self) -> int:
-        """Workflows accepted and waiting for a slot."""
-        return self._slots.waiting
+    async def start(self) -> None:
+        """Begin to take work from the queue."""
+        self._stop_watching = self.store.watch_cancels(self._cancel_asked)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._dispatcher.run(self._handle), name="dispatcher"),
+            loop.create_task(self._count_backlog(), name="backlog"),
+        ]
 
-    @property
-    def in_flight(self) -> int:
-        """Workflows being run."""
-        return self._slots.busy
+    async def submit(self, workflow: Workflow, idempotency: Idempotency | None = None) -> Submitted:
+        """Put a workflow into the queue.
 
-    async def run(self, workflow: Workflow) -> WorkflowResult:
-        """Run one workflow to its end; cancelling the call stops the work.
-
-        Raises:
-            QueueFullError: at once, when there is no room.
-            DrainingError: at once when closed, or later when the drain ran out of time.
-            DeadlineExceededError: the deadline passed, in the queue or at work.
-            StepFailedError: the generator gave up on a step.
+        Raises `QueueFullError`, `DrainingError`, `IdempotencyMismatchError`, `StoreUnavailableError`.
         """
-        arrived = self._clock.now()
-        self._observer.arrived()
-        outcome = Outcome.ERROR  # a caller who gave up counts as one: the answer did not reach anybody
+        self.admission.enter()
+        created = False
         try:
-            if self._phase is Phase.CLOSED:
-                raise DrainingError
-            result = await self._admitted(workflow, arrived)
-            outcome = Outcome.SUCCESS
+            submitted = await self.store.submit(workflow, idempotency)
+            created = submitted.created
         finally:
-            self._observer.finished(outcome, self._clock.now() - arrived)
-        return result
+            if not created:
+                self.admission.left_queue()
+        return submitted
+
+    async def retry(self, workflow_id: str) -> Record | None:
+        """Queue an ended workflow again; as `submit`, and `NotRetryableError`."""
+        self.admission.enter()
+        queued = False
+        try:
+            record = await self.store.retry(workflow_id)
+            queued = record is not None
+        finally:
+            if not queued:
+                self.admission.left_queue()
+        return record
 
     def retire(self) -> None:
         """Ask for no more work (readiness turns false) while still taking what comes."""
-        if self._phase is Phase.SERVING:
-            self._phase = Phase.RETIRING
+        if self.admission.phase is Phase.SERVING:
+            self.admission.phase = Phase.RETIRING
 
     async def drain(self, seconds: float) -> int:
-        """Take nothing new, finish what was accepted; after `seconds` stop the rest with `DrainingError`.
+        """Take nothing new, finish what runs; after `seconds` hand the rest back.
+
+        What waits in a store of this process alone is finished too: nobody else could.
 
         Returns:
-            How many had to be stopped.
+            How many workflows had to be stopped.
         """
-        self._phase = Phase.CLOSED
+        self.admission.phase = Phase.CLOSED
+        until = self._clock.now() + seconds
+        if not self._dispatcher.shared:
+            await self._queue_empty(until)
+        self._dispatcher.stop()
         stopped = 0
 
         def stop_the_rest() -> None:
             nonlocal stopped
-            stopped = len(self._runs)
-            for run in self._runs:
+            stopped = len(self._running)
+            for run in self._running.values():
                 run.interrupt(DrainingError())
 
-        timer = self._clock.call_later(seconds, stop_the_rest)
+        timer = self._clock.call_later(max(0.0, until - self._clock.now()), stop_the_rest)
         try:
-            await self._empty.wait()
+            if self._tasks:
+                await asyncio.wait([self._tasks[0]])
         finally:
             timer.cancel()
         return stopped
 
-    async def _admitted(self, workflow: Workflow, arrived: float) -> WorkflowResult:
-        interruption = Interruption()
-        self._runs.add(interruption)
-        self._empty.clear()
-        timer = self._clock.call_later(
-            workflow.deadline_seconds,
-            lambda: interruption.interrupt(DeadlineExceededError(workflow.deadline_seconds)),
-        )
-        try:
-            with interruption:
-                return await self._in_turn(workflow, arrived)
-        finally:
-            timer.cancel()
-            self._runs.discard(interruption)
-            if not self._runs:
-                self._empty.set()
+    async def close(self) -> None:
+        """End everything at once; what still runs is found by another replica."""
+        self.notices.ring_all()
+        for task in [*self._tasks, *self._looking]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
+        if self._stop_watching is not None:
+            self._stop_watching()
+        self.notices.close()
 
-    async def _in_turn(self, workflow: Workflow, arrived: float) -> WorkflowResult:
-        try:
-            await self._slots.acquire()
-        except FullError:
-            raise QueueFullError(self._limits.queue_limit, self._retry_after_seconds()) from None
+    async def _handle(self, workflow_id: str) -> None:
+        async with self.admission.work():
+            claim = await self.store.claim(workflow_id)
+            if claim is not None:
+                self.admission.left_queue()
+                await self._run(claim)
+
+    async def _run(self, claim: Claim) -> None:
         started = self._clock.now()
         try:
-            steps = await self._steps(workflow)
+            ending = await self._ending(claim)
+            if ending is None:
+                return await self._runner.keep(lambda: self.store.hand_back(claim))
+            await self._runner.keep(lambda: self.store.finish(claim, ending))
+        except LostClaimError:
+            return None  # whoever has it now reports how it ends
+        if ending.status is not Status.CANCELLED:
+            outcome = Outcome.SUCCESS if ending.status is Status.SUCCEEDED else Outcome.ERROR
+            self._observer.finished(outcome, claim.queued_seconds + self._clock.now() - started)
+        return None
+
+    async def _ending(self, claim: Claim) -> Ending | None:
+        """Run the steps; None: the replica must go and the workflow belongs to another one."""
+        workflow = claim.workflow
+        late = DeadlineExceededError(workflow.deadline_seconds)
+        interruption = Interruption()
+        self._running[workflow.id] = interruption
+        timer = self._clock.call_later(max(0.0, claim.remaining_seconds), lambda: interruption.interrupt(late))
+        try:
+            with interruption:
+                if claim.cancel_requested:
+                    raise CancelRequestedError
+                if claim.remaining_seconds <= 0:
+                    raise late
+                await self._runner.run(claim)
+        except DrainingError:
+            return None
+        except WorkflowError as error:
+            status, kind = _FAILURES[type(error)]
+            step = error.step_id if isinstance(error, StepFailedError) else None
+            return Ending(status, Failure(kind, str(error), step))
         finally:
-            ended = self._clock.now()
-            self._slots.release()
-            self._observer.ran(ended - started)
-        self._running_seconds += SMOOTHING * (ended - started - self._running_seconds)
-        return WorkflowResult(workflow.id, steps, queued_seconds=started - arrived, duration_seconds=ended - arrived)
+            timer.cancel()
+            del self._running[workflow.id]
+        return Ending(Status.SUCCEEDED)
 
-    async def _steps(self, workflow: Workflow) -> tuple[StepResult, ...]:
-        results = []
-        for step in workflow.steps:
+    def _cancel_asked(self, workflow_id: str | None) -> None:
+        if workflow_id is None:  # notices may be lost: look at all of them
+            task = asyncio.get_running_loop().create_task(self._look_for_cancels())
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+        elif workflow_id in self._running:
+            self._running[workflow_id].interrupt(CancelRequestedError())
+
+    async def _look_for_cancels(self) -> None:
+        for workflow_id in list(self._running):
             try:
-                output = await self._generator.generate(step.prompt)
-            except GeneratorError as error:
-                raise StepFailedError(step.id, str(error)) from error
-            results.append(StepResult(step.id, output))
-        return tuple(results)
+                record = await self.store.get(workflow_id)
+            except StoreUnavailableError:
+                return  # the adapter calls again when it is back
+            if record is not None and record.cancel_requested:
+                self._cancel_asked(workflow_id)
 
-    def _retry_after_seconds(self) -> int:
-        """The time that the queue needs to pass, from how long workflows lately took."""
-        turns = (self._slots.waiting + 1) / self._limits.concurrent_workflows
-        return max(1, min(LONGEST_RETRY_AFTER_SECONDS, math.ceil(turns * self._running_seconds)))
+    async def _count_backlog(self) -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailableError):  # the last count stands; readiness says it is away
+                self.admission.counted(await self.store.backlog())
+            await self._clock.sleep(BACKLOG_INTERVAL_SECONDS)
+
+    async def _queue_empty(self, until: float) -> None:
+        while self._clock.now() < until and (await self.store.backlog()).queued:
+            await self._clock.sleep(min(0.05, max(0.0, until - self._clock.now())))

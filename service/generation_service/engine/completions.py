@@ -1,0 +1,201 @@
+"""Answer chat completions: from the cache, else from the generator, each question once however many ask it.
+
+The generator's bytes are handed on as they are. A stream that several clients ask for at the same time runs once; each
+reader gets it from the beginning, and it stops when the last one has gone.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from generation_service.engine.pools import Pool
+from generation_service.ports import Cache, CacheStatus, CacheUse, Found, Generator, GeneratorError, Loaded, Warmer
+
+WHOLE: Final = "chat"
+STREAMED: Final = "chat-stream"
+# A stream is kept in memory for late readers and for the cache; no model answers with more than this.
+LARGEST_STREAM_BYTES: Final = 4 * 1024 * 1024
+_SEPARATOR: Final = b"\x1e"  # JSON never contains this byte as it is
+
+Gate = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A request in the OpenAI format."""
+
+    body: bytes  # what the generator gets
+    key: str  # equal for requests that mean the same
+
+    @classmethod
+    def of(cls, canonical: bytes, body: bytes | None = None) -> "ChatRequest":
+        """A request whose meaning is `canonical`: keys sorted, fields without influence on the answer left out."""
+        return cls(canonical if body is None else body, hashlib.blake2b(canonical, digest_size=20).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer and where it came from."""
+
+    body: bytes
+    status: CacheStatus
+    age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer in parts (the data of each event) and where it came from."""
+
+    status: CacheStatus
+    parts: AsyncGenerator[bytes, None]
+
+
+def _open() -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
+class Completions:
+    """The way to the generator for everything in this process."""
+
+    def __init__(self, generator: Generator, cache: Cache, pool: Pool, warmer: Warmer) -> None:
+        self.generator = generator
+        self._cache = cache
+        self._pool = pool
+        self._warmer = warmer
+        self._live: dict[str, LiveStream] = {}
+
+    def peek(self, request: ChatRequest) -> Found | None:
+        """The whole answer if this process has it at hand."""
+        found = self._cache.peek(WHOLE, request.key)
+        if found is not None:
+            self._warmer.record(WHOLE, request.key, request.body)
+        return found
+
+    async def complete(
+        self, request: ChatRequest, timeout_seconds: float, use: CacheUse = CacheUse.NORMAL, gate: Gate = _open
+    ) -> Answer:
+        """Answer a request.
+
+        Args:
+            request: without `stream`.
+            timeout_seconds: for the generator.
+            use: of the cache.
+            gate: entered only if the generator must be asked, around the wait for its pool.
+
+        Raises `GeneratorError`, `PoolFullError`, and whatever the gate raises.
+        """
+
+        async def load() -> Loaded:
+            async with gate(), self._pool.slot():
+                completion = await self.generator.complete(request.body, timeout_seconds)
+            return Loaded(completion.body)
+
+        found = await self._cache.fetch(WHOLE, request.key, load, use)
+        if use is CacheUse.NORMAL:
+            self._warmer.record(WHOLE, request.key, request.body)
+        return Answer(found.value, found.status, found.age_seconds)
+
+    async def warm(self, body: bytes) -> None:
+        """Ask again what was asked before, so that the next one finds the answer. Raises as `complete`."""
+        await self._cache.fetch(WHOLE, ChatRequest.of(body).key, lambda: self._loaded(body))
+
+    async def stream(
+        self, request: ChatRequest, timeout_seconds: float, use: CacheUse = CacheUse.NORMAL, gate: Gate = _open
+    ) -> Stream:
+        """Answer a request with `"stream": true`; as `complete`, the errors come with the first part or later."""
+        if use is CacheUse.NONE:
+            return Stream(CacheStatus.BYPASS, self._from_generator(request, timeout_seconds, gate))
+        if use is CacheUse.NORMAL:
+            found = await self._cache.get(STREAMED, request.key)
+            if found is not None:
+                return Stream(found.status, _replay(found.value))
+        live = self._live.get(request.key)
+        if live is None or live.over or use is CacheUse.REFRESH:
+            live = LiveStream(self._from_generator(request, timeout_seconds, gate), partial(self._done, request.key))
+            self._live[request.key] = live
+        return Stream(CacheStatus.MISS, live.read())
+
+    async def _loaded(self, body: bytes) -> Loaded:
+        async with self._pool.slot():
+            return Loaded((await self.generator.complete(body, 60.0)).body)
+
+    async def _from_generator(
+        self, request: ChatRequest, timeout_seconds: float, gate: Gate
+    ) -> AsyncGenerator[bytes, None]:
+        async with gate(), self._pool.slot(), aclosing(self.generator.stream(request.body, timeout_seconds)) as parts:
+            async for part in parts:
+                yield part
+
+    async def _done(self, key: str, live: "LiveStream") -> None:
+        if self._live.get(key) is live:
+            del self._live[key]
+        if live.whole:
+            await self._cache.put(STREAMED, key, Loaded(_SEPARATOR.join(live.parts)))
+
+
+async def _replay(value: bytes) -> AsyncGenerator[bytes, None]:
+    for part in value.split(_SEPARATOR):
+        yield part
+
+
+class LiveStream:
+    """One stream and its readers, each of whom starts at the beginning whenever they come."""
+
+    def __init__(self, source: AsyncGenerator[bytes, None], done: Callable[["LiveStream"], Awaitable[None]]) -> None:
+        self.parts: list[bytes] = []
+        self.whole = False  # ended well
+        self.over = False
+        self._source = source
+        self._done = done
+        self._error: Exception | None = None
+        self._readers = 0
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def read(self) -> AsyncGenerator[bytes, None]:
+        """All parts, the past ones at once. Raises what the source raised."""
+        self._readers += 1
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._pump())
+        position = 0
+        try:
+            while True:
+                while position < len(self.parts):
+                    position += 1
+                    yield self.parts[position - 1]
+                if self.over:
+                    break
+                await self._changed.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._readers -= 1
+            if self._readers == 0 and not self.over:
+                self._task.cancel()
+
+    async def _pump(self) -> None:
+        size = 0
+        try:
+            async with aclosing(self._source) as source:
+                async for part in source:
+                    size += len(part)
+                    if size > LARGEST_STREAM_BYTES:
+                        self._error = GeneratorError(f"the stream is longer than {LARGEST_STREAM_BYTES} bytes")
+                        break
+                    self.parts.append(part)
+                    self._wake()
+            self.whole = self._error is None
+        except Exception as error:  # noqa: BLE001 - raised again for every reader
+            self._error = error
+        finally:
+            self.over = True
+            self._wake()
+            await self._done(self)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
