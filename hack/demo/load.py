@@ -187,6 +187,8 @@ class Load:
         self._settings = settings
         self._clock = clock
         self._statistics = Statistics(settings.window_seconds)
+        # Answer in place: the load counts results, not receipts.
+        self._headers = {"Content-Type": "application/json", "Prefer": f"wait={math.ceil(settings.timeout_seconds)}"}
 
     def live(self) -> Live:
         """How it goes now."""
@@ -231,7 +233,7 @@ class Load:
     async def _request(self, session: aiohttp.ClientSession, url: str, number: int, due: float) -> None:
         try:
             async with session.post(
-                url, data=workflow(number), headers={"Content-Type": "application/json"}, allow_redirects=False
+                url, data=workflow(number), headers=self._headers, allow_redirects=False
             ) as response:
                 body = await response.read()
         except TimeoutError:

@@ -116,6 +116,10 @@ class ProcessPods:
             *(sys.executable, "-m", "generation_service"),
             env={
                 **os.environ,
+                # As in a pod of the demo's image: no servers of its own.
+                "DATABASE_URL": "memory:",
+                "REDIS_URL": "memory:",
+                "GENERATOR_URL": "built-in:",
                 **declared,
                 "GENERATION_SERVICE_HOST": "127.0.0.1",
                 "GENERATION_SERVICE_PORT": str(port),

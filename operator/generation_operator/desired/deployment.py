@@ -117,6 +117,8 @@ def _env(name: str, spec: GenerationServiceSpec) -> list[dict[str, Any]]:
         {"name": "GENERATION_SERVICE_NAME", "value": name},
         {"name": "GENERATION_SERVICE_PORT", "value": str(spec.port)},
         {"name": "GENERATION_SERVICE_CONCURRENT_WORKFLOWS", "value": str(targets.concurrent_workflows)},
+        # One call of the generator each must not make them wait for one another.
+        {"name": "GENERATION_SERVICE_AI_API_CONCURRENCY", "value": str(targets.concurrent_workflows)},
         {"name": "GENERATION_SERVICE_WORKFLOW_DEADLINE_SECONDS", "value": str(targets.workflow_duration_seconds)},
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
     ]

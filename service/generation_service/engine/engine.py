@@ -19,7 +19,7 @@ from generation_service.domain.errors import (
 from generation_service.domain.workflow import Ending, Failure, Outcome, Record, Status, Workflow
 from generation_service.engine.admission import Admission, Phase
 from generation_service.engine.interruption import Interruption
-from generation_service.engine.notices import Notices
+from generation_service.engine.notices import LONGEST_SILENCE_SECONDS, Notices
 from generation_service.engine.runner import Runner
 from generation_service.ports import (
     Claim,
@@ -34,6 +34,7 @@ from generation_service.ports import (
 )
 
 BACKLOG_INTERVAL_SECONDS: Final = 1.0
+LOOK_AGAIN_SECONDS: Final = 0.05
 _FAILURES: Final[Mapping[type[WorkflowError], tuple[Status, str]]] = {
     CancelRequestedError: (Status.CANCELLED, "cancelled"),
     DeadlineExceededError: (Status.FAILED, "deadline-exceeded"),
@@ -62,6 +63,7 @@ class Engine:
         self._clock = clock
         self._observer = observer
         self._running: dict[str, Interruption] = {}
+        self._drained = False
         self._tasks: list[asyncio.Task[None]] = []
         self._stop_watching: Callable[[], None] | None = None
         self._looking: set[asyncio.Task[None]] = set()
@@ -73,6 +75,11 @@ class Engine:
             if task.done() and not task.cancelled() and self.admission.phase is not Phase.CLOSED:
                 return task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
         return None
+
+    @property
+    def leaving(self) -> bool:
+        """Whether those who follow a workflow here should go on elsewhere."""
+        return self._drained or (self.admission.phase is Phase.CLOSED and self._dispatcher.shared)
 
     async def start(self) -> None:
         """Begin to take work from the queue."""
@@ -110,6 +117,24 @@ class Engine:
                 self.admission.left_queue()
         return record
 
+    async def ended(self, workflow_id: str, seconds: float) -> Record | None:
+        """The record once the workflow has ended, or as it is after `seconds`; None: there is no such workflow.
+
+        Raises `DrainingError` when this replica goes and nobody else can finish the workflow.
+        """
+        until = self._clock.now() + seconds
+        with self.notices.bell(workflow_id) as bell:
+            while True:
+                record = await self.store.get(workflow_id)
+                left = until - self._clock.now()
+                if record is None or record.status.terminal or left <= 0:
+                    return record
+                if self._drained:
+                    if self._dispatcher.shared:
+                        return record
+                    raise DrainingError
+                await bell.wait(min(left, LONGEST_SILENCE_SECONDS))
+
     def retire(self) -> None:
         """Ask for no more work (readiness turns false) while still taking what comes."""
         if self.admission.phase is Phase.SERVING:
@@ -124,6 +149,7 @@ class Engine:
             How many workflows had to be stopped.
         """
         self.admission.phase = Phase.CLOSED
+        self.notices.ring_all()
         until = self._clock.now() + seconds
         if not self._dispatcher.shared:
             await self._queue_empty(until)
@@ -142,11 +168,14 @@ class Engine:
                 await asyncio.wait([self._tasks[0]])
         finally:
             timer.cancel()
+        while self.admission.in_flight and self._clock.now() < until:  # chat completions
+            await self._clock.sleep(LOOK_AGAIN_SECONDS)
+        self._drained = True
+        self.notices.ring_all()
         return stopped
 
     async def close(self) -> None:
         """End everything at once; what still runs is found by another replica."""
-        self.notices.ring_all()
         for task in [*self._tasks, *self._looking]:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
@@ -225,4 +254,4 @@ class Engine:
 
     async def _queue_empty(self, until: float) -> None:
         while self._clock.now() < until and (await self.store.backlog()).queued:
-            await self._clock.sleep(min(0.05, max(0.0, until - self._clock.now())))
+            await self._clock.sleep(LOOK_AGAIN_SECONDS)

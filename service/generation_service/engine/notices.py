@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from generation_service.domain.workflow import Record
 from generation_service.ports import Clock, JobStore
 
 LONGEST_SILENCE_SECONDS: Final = 5.0
@@ -48,7 +47,6 @@ class Notices:
     """Bells by workflow."""
 
     def __init__(self, store: JobStore, clock: Clock) -> None:
-        self._store = store
         self._clock = clock
         self._bells: dict[str, set[Bell]] = {}
         self._stop = store.watch(self._changed)
@@ -73,17 +71,6 @@ class Notices:
             bells.discard(bell)
             if not bells:
                 del self._bells[workflow_id]
-
-    async def ended(self, workflow_id: str, seconds: float) -> Record | None:
-        """The record once the workflow has ended, or as it is after `seconds`; None: there is no such workflow."""
-        until = self._clock.now() + seconds
-        with self.bell(workflow_id) as bell:
-            while True:
-                record = await self._store.get(workflow_id)
-                left = until - self._clock.now()
-                if record is None or record.status.terminal or left <= 0:
-                    return record
-                await bell.wait(min(left, LONGEST_SILENCE_SECONDS))
 
     def _changed(self, workflow_id: str | None) -> None:
         if workflow_id is not None:

@@ -58,13 +58,13 @@ class CacheCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where the figures come from. All are asked on the event loop and must be cheap; `machine` is asked in a thread."""
+    """Where the figures come from; asked on the event loop, so they must be cheap, but `machine` in a thread."""
 
     activity: Activity
     machine: Machine
     active_connections: Callable[[], int]
     in_flight: Callable[[], int]
-    queue_length: Callable[[], int]
+    queue_length: Callable[[], float]  # a share of the backlog of all replicas need not be whole
     cache: Callable[[], CacheCounts]
 
 
@@ -165,7 +165,7 @@ class Collector:
         workflows = sources.activity.workflows()
         counts = sources.cache()
         connections, in_flight, queued = sources.active_connections(), sources.in_flight(), sources.queue_length()
-        # From here on nothing of others is called, so a failure cannot leave a half-taken sample behind.
+        # Nothing below can fail, so an error of a source cannot leave a half-taken sample behind.
         cpu = _cpu(self._before, now, usage)
         rate = _request_rate(self._before, now, sources.activity.requests)
         cache = self._recent_cache(now, counts)

@@ -22,7 +22,7 @@ class Snapshot:
     cgroup_limit_mb: float | None
     active_connections: int
     in_flight: int
-    queue_length: int
+    queue_length: float  # of this replica: its share of what waits for all
     request_rate: float | None  # API requests per second since the sample before
     response_time_p95: float | None  # API answers, last minute
     response_count: int

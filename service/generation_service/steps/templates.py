@@ -61,7 +61,7 @@ def check(template: str, scope: Scope) -> None:
         tree = _ENVIRONMENT.parse(template)
     except TemplateSyntaxError as error:
         raise TemplateRefusedError(f"is not a valid template: {error.message} (line {error.lineno})") from None
-    except RecursionError:
+    except (RecursionError, ValueError):  # also numbers of thousands of digits
         raise TemplateRefusedError(_TOO_DEEP) from None
     expressions = 0
     for node in _walk(tree):

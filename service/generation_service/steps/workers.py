@@ -41,6 +41,11 @@ class Workers:
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
 
+    @property
+    def processes(self) -> list[int]:
+        """Ids of the processes that live."""
+        return [worker.process.pid for worker in [*self._idle, *self._busy] if worker.process.pid is not None]
+
     async def call(self, function: str, arguments: Mapping[str, Json]) -> Json:
         """Call a function. Raises `StepError` when it raises or its process dies."""
         worker = self._idle.pop() if self._idle else await asyncio.to_thread(_start)
@@ -70,6 +75,7 @@ class Workers:
         for worker in [*self._idle, *self._busy]:
             _end(worker)
         self._idle.clear()
+        self._busy.clear()
 
 
 def _start() -> _Worker:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from generation_service.engine.slots import Slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from generation_service.domain.errors import (
 )
 from generation_service.domain.workflow import Generation, Outcome, Prompt, Step, Workflow, WorkflowResult
 from generation_service.engine.engine import Engine, Limits, Phase
-from generation_service.engine.slots import Slots
 from generation_service.ports import GeneratorError
 
 

@@ -4,19 +4,31 @@ The middleware is the only place that maps an error to a status. An error that n
 with 500 without its text, which may hold a client's data.
 """
 
-import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
+import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
 from generation_service.domain import errors
+from generation_service.engine.pools import PoolFullError
+from generation_service.ports import GeneratorError, IdempotencyMismatchError, NotRetryableError, StoreUnavailableError
+from generation_service.steps.typed import field_of, sentence
 
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
+_OF_PORTS = (
+    StoreUnavailableError,
+    PoolFullError,
+    GeneratorError,
+    IdempotencyMismatchError,
+    NotRetryableError,
+    ConnectionResetError,
+)
 LISTED_ERRORS = 20  # a body with thousands of bad fields gets an answer that a person can read
 
 _STATUS: Mapping[type[errors.WorkflowError], tuple[HTTPStatus, str]] = {
@@ -25,6 +37,7 @@ _STATUS: Mapping[type[errors.WorkflowError], tuple[HTTPStatus, str]] = {
     errors.DrainingError: (HTTPStatus.SERVICE_UNAVAILABLE, "draining"),
     errors.DeadlineExceededError: (HTTPStatus.GATEWAY_TIMEOUT, "deadline-exceeded"),
     errors.StepFailedError: (HTTPStatus.BAD_GATEWAY, "step-failed"),
+    errors.CancelRequestedError: (HTTPStatus.CONFLICT, "cancelled"),
 }
 
 
@@ -53,7 +66,7 @@ def problem(
     }
     if fields:
         body["errors"] = fields
-    return web.Response(status=status, body=json.dumps(body).encode(), content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(status=status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=headers)
 
 
 @web.middleware
@@ -64,17 +77,20 @@ async def problem_middleware(
     try:
         return await handler(request)
     except errors.WorkflowError as error:
-        return _from_domain(error)
+        return from_domain(error)
     except ValidationError as error:
         return _from_validation(error)
     except web.HTTPException as error:
         return _from_http(request, error)
+    except _OF_PORTS as error:
+        return _from_port(error)
     except Exception:  # a fault of ours, whatever it is
         logger.exception("unexpected error while answering %s %s", request.method, request.path)
         return problem(500, "internal", "The service failed unexpectedly; its log says why.")
 
 
-def _from_domain(error: errors.WorkflowError) -> web.Response:
+def from_domain(error: errors.WorkflowError) -> web.Response:
+    """The answer to a request for work that was refused or failed."""
     status, kind = _STATUS[type(error)]
     fields: list[dict[str, str]] | None = None
     headers: dict[str, str] = {}
@@ -92,25 +108,49 @@ def _from_validation(error: ValidationError) -> web.Response:
             400, "invalid-json", f"The body is not valid JSON: {details[0]['msg'].removeprefix('Invalid JSON: ')}."
         )
     fields = [
-        {"field": _path(detail["loc"]), "message": _sentence(detail["type"], detail["msg"])}
+        {"field": field_of("", detail["loc"]) or "(body)", "message": sentence(detail["type"], detail["msg"])}
         for detail in details[:LISTED_ERRORS]
     ]
     listed = "; ".join(f"{entry['field']}: {entry['message']}" for entry in fields)
     more = len(details) - len(fields)
-    return problem(422, "invalid-workflow", f"{listed}; and {more} more" if more else listed, fields=fields)
+    return problem(422, "invalid-request", f"{listed}; and {more} more" if more else listed, fields=fields)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """`("steps", 0, "inputs")` as `steps[0].inputs`; the body itself is `(body)`."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.removeprefix(".") or "(body)"
+def _from_port(error: Exception) -> web.Response:
+    """What a part behind a port could not do, in HTTP's terms."""
+    match error:
+        case StoreUnavailableError():
+            return problem(503, "store-unavailable", f"{error}", headers={"Retry-After": "2"})
+        case PoolFullError():
+            return problem(429, "pool-full", f"{error}", headers={"Retry-After": "1"})
+        case IdempotencyMismatchError():
+            return problem(
+                422,
+                "idempotency-key-reused",
+                "The Idempotency-Key was used for another payload; send a new key with a new request.",
+                fields=[{"field": "Idempotency-Key", "message": "was used for another payload"}],
+            )
+        case ConnectionResetError():  # the client has gone; whatever is returned reaches nobody
+            return web.Response(status=499)
+        case NotRetryableError():
+            return problem(
+                409,
+                "not-retryable",
+                f"The workflow is {error.status.value}; only one that failed or was cancelled can be tried again.",
+            )
+    return _from_generator(error) if isinstance(error, GeneratorError) else problem(500, "internal", "")
 
 
-def _sentence(kind: str, message: str) -> str:
-    """Pydantic's sentence, or a better one where it does not say what to do."""
-    if kind == "extra_forbidden":
-        return "is not a known field; remove it or correct its name"
-    return message[:1].lower() + message[1:]
+def _from_generator(error: GeneratorError) -> web.Response:
+    if error.body is not None and error.status is not None and 400 <= error.status < 500:
+        # The generator's own words about a bad request, in the format that its clients know.
+        return web.Response(status=error.status, body=error.body, content_type="application/json")
+    wait = {} if error.retry_after_seconds is None else {"Retry-After": str(math.ceil(error.retry_after_seconds))}
+    if error.status == 429:
+        return problem(429, "generator-busy", f"{error}", headers=wait or {"Retry-After": "1"})
+    if error.retry_after_seconds is not None:
+        return problem(503, "generator-unavailable", f"{error}", headers=wait)
+    return problem(502, "generator-failed", f"{error}")
 
 
 def _from_http(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -1,0 +1,1 @@
+"""The HTTP surface: handlers only translate between requests and the engine."""

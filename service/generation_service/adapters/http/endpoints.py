@@ -1,0 +1,56 @@
+"""Endpoints as data: the router and the API's description are made from the same list, so they cannot disagree."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A part of the request outside of its body."""
+
+    name: str
+    place: str  # path, query, header
+    about: str
+    schema: Mapping[str, Any]
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One kind of answer. No model: the content type alone is described."""
+
+    about: str
+    model: type[BaseModel] | None = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method on one path."""
+
+    method: str
+    path: str  # aiohttp's and OpenAPI's notation are the same for `{name}`
+    handler: Handler
+    summary: str
+    tag: str
+    replies: Mapping[int, Reply]
+    parameters: tuple[Parameter, ...] = ()
+    body: type[BaseModel] | None = None
+
+
+def routes(endpoints: Iterable[Endpoint]) -> list[web.RouteDef]:
+    """What aiohttp's router takes. HEAD is answered wherever GET is."""
+    table = []
+    for endpoint in endpoints:
+        if endpoint.method == "GET":
+            table.append(web.get(endpoint.path, endpoint.handler))
+        else:
+            table.append(web.route(endpoint.method, endpoint.path, endpoint.handler))
+    return table

@@ -1,0 +1,62 @@
+"""Measure every request, and let nobody keep a connection to a replica that goes away."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from generation_service.adapters.http.chat import CACHE_STATUS
+from generation_service.engine.admission import Admission, Phase
+from generation_service.ports import CacheStatus
+
+
+class RequestObserver(Protocol):
+    """Counts answers."""
+
+    def http_request(
+        self, route: str, status: int, cache_status: CacheStatus | None, seconds: float, *, streamed: bool
+    ) -> None:
+        """Count one; `streamed`: its duration is the client's or a wait that was asked for, and says nothing."""
+
+
+def measure(observer: RequestObserver) -> Middleware:
+    """A middleware around the one that turns errors into answers."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.perf_counter()
+        status = 499  # the client has gone: nobody saw another one
+        cache_status: CacheStatus | None = None
+        streamed = False
+        try:
+            response = await handler(request)
+            status = response.status
+            cache_status = response.get(CACHE_STATUS)
+            # A response without a body at hand was sent in parts.
+            streamed = not isinstance(response, web.Response) or "Prefer" in request.headers
+        finally:
+            resource = request.match_info.route.resource
+            route = "other" if resource is None else resource.canonical
+            observer.http_request(route, status, cache_status, time.perf_counter() - started, streamed=streamed)
+        return response
+
+    return middleware
+
+
+def close_connections_when_retiring(
+    admission: Admission,
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A response-prepare signal that closes kept-alive connections of a replica that is going away.
+
+    A request sent over such a connection in the moment of its closing is lost; a refused new connection is simply tried
+    elsewhere. The signal comes too late for `force_close` to add the header itself.
+    """
+
+    async def close(_request: web.Request, response: web.StreamResponse) -> None:
+        if admission.phase is not Phase.SERVING:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    return close

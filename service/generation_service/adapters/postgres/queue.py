@@ -1,0 +1,106 @@
+"""pgqueuer, as we use it: its tables, its statements' names, and connections that come back.
+
+pgqueuer decides who gets which job and when a silent worker's job goes to another one. It checks no owner when a job
+ends, so what a handler writes is fenced in our own rows and never here.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final, Self
+from uuid import UUID
+
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.tm import TaskManager
+from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
+from pgqueuer.ports.driver import Driver, NotifyCallback
+
+from generation_service.adapters.postgres.driver import Connection
+
+ENTRYPOINT: Final = "generation.workflow"
+# The log is for people: losing it in a crash of the server costs nothing, writing it durably a third of the speed.
+SETTINGS: Final = DBSettings().model_copy(update={"durability": Durability.balanced})
+QUEUE_TABLE: Final = SETTINGS.qualified.queue_table
+LOG_TABLE: Final = SETTINGS.qualified.queue_table_log
+STATISTICS_TABLE: Final = SETTINGS.qualified.statistics_table
+CHANNEL: Final = SETTINGS.channel
+
+
+def queries(driver: Driver) -> Queries:
+    """Statements of pgqueuer over a connection."""
+    return Queries(
+        driver,
+        qbe=QueryBuilderEnvironment(SETTINGS),
+        qbq=QueryQueueBuilder(SETTINGS),
+        qbs=QuerySchedulerBuilder(SETTINGS),
+    )
+
+
+def statement_names(batch_size: int, concurrency: int) -> dict[str, str]:
+    """The name to measure each frequent statement of pgqueuer under, by its SQL."""
+    builder = QueryQueueBuilder(SETTINGS)
+    dequeue = builder.build_dequeue_query(
+        batch_size=batch_size,
+        entrypoints=[QueueEntrypoint(ENTRYPOINT)],
+        concurrency_limits=[0],
+        queue_manager_id=QueueManagerId(UUID(int=0)),
+        global_concurrency_limit=concurrency,
+        heartbeat_timeout=timedelta(0),
+    )
+    return {
+        dequeue.sql: "queue.dequeue",
+        builder.build_log_job_query(): "queue.done",
+        builder.build_retry_job_query(): "queue.again",
+        builder.build_update_heartbeat_query(): "queue.heartbeat",
+        builder.build_has_queued_work(): "queue.waiting",
+        builder.build_has_eligible_queued_work(): "queue.ready",
+    }
+
+
+class BareDriver(Driver):
+    """The parts of pgqueuer's driver that are the same for all."""
+
+    def __init__(self) -> None:
+        self._shutdown = asyncio.Event()
+        self._tm = TaskManager()
+
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send a notice."""
+        await self.execute("SELECT pg_notify($1, $2)", channel, payload)
+
+    @property
+    def shutdown(self) -> asyncio.Event:
+        """Set when the driver should stop."""
+        return self._shutdown
+
+    @property
+    def tm(self) -> TaskManager:
+        """Tasks of the driver: none."""
+        return self._tm
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close nothing: the connections belong to somebody else."""
+
+
+class MigrationDriver(BareDriver):
+    """One connection, for the installation of pgqueuer's tables."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        """Rows of a statement."""
+        return [dict(row) for row in await self._connection.fetch(query, *args)]
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Run statements."""
+        return await self._connection.execute(query, *args)
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Refuse: a migration listens to nothing."""
+        raise NotImplementedError
