@@ -12,7 +12,7 @@ from typing import TypeAlias
 from generation_service.domain.errors import InvalidWorkflowError
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
-JsonObject: TypeAlias = "Mapping[str, Json]"
+JsonObject: TypeAlias = Mapping[str, "Json"]
 
 
 class Status(Enum):

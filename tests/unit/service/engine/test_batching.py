@@ -134,7 +134,7 @@ async def test_queue_is_bounded() -> None:
     with pytest.raises(BatchFullError):
         await batcher.submit(3)
     doubler.go.set()
-    assert await asyncio.gather(running, waiting) == [2, 4]
+    assert list(await asyncio.gather(running, waiting)) == [2, 4]
 
 
 async def test_several_calls_run_at_once_when_allowed() -> None:
