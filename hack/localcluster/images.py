@@ -113,8 +113,8 @@ def _requirements_layer(say: Say) -> Path:
 
 
 def _wheel_layer(say: Say) -> Path:
-    sources = [_PROJECT / "pyproject.toml", *sorted((_PROJECT / "operator").rglob("*.py")),
-               *sorted((_PROJECT / "service").rglob("*.py"))]  # fmt: skip
+    packaged = [path for package in ("operator", "service") for path in (_PROJECT / package).rglob("*.*")]
+    sources = [_PROJECT / "pyproject.toml", *sorted(path for path in packaged if path.suffix in {".py", ".sql"})]
     digest = hashlib.sha256(
         b"".join(str(path.relative_to(_PROJECT)).encode() + path.read_bytes() for path in sources)
     ).hexdigest()

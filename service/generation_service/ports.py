@@ -409,5 +409,8 @@ class Observer(Protocol):
     def rejected(self) -> None:
         """Count one that was refused for lack of room: an error that took no time."""
 
+    def workflow_ended(self, status: Status) -> None:
+        """Count a workflow that reached a terminal status in this replica."""
+
     def step_finished(self, step_type: str, outcome: Outcome, seconds: float) -> None:
         """Count one run of a step."""

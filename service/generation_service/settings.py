@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX: Final = "GENERATION_SERVICE_"
-
+MEMORY: Final = "memory:"  # instead of the URL of a database or a cache
+BUILT_IN: Final = "built-in:"  # instead of the URL of a generator
 # Named as every platform names them; an empty one counts as not set.
 URLS: Final = ("database_url", "redis_url", "generator_url", "generator_api_key")
 SECRETS: Final = URLS  # URLs may hold passwords

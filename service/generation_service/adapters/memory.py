@@ -150,7 +150,7 @@ class MemoryStore:
     async def get(self, workflow_id: str) -> Record | None:
         """See `ports.JobStore.get`."""
         entry = self._entries.get(workflow_id)
-        return entry and entry.record()
+        return None if entry is None else entry.record()
 
     async def page(self, *, status: Status | None, cursor: str | None, limit: int) -> Page:
         """See `ports.JobStore.page`."""

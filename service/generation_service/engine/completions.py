@@ -61,8 +61,16 @@ def _open() -> AbstractAsyncContextManager[None]:
 class Completions:
     """The way to the generator for everything in this process."""
 
-    def __init__(self, generator: Generator, cache: Cache, pool: Pool, warmer: Warmer) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        cache: Cache,
+        pool: Pool,
+        warmer: Warmer,
+        retried: Callable[[int], None] = lambda _count: None,
+    ) -> None:
         self.generator = generator
+        self._retried = retried
         self._cache = cache
         self._pool = pool
         self._warmer = warmer
@@ -92,6 +100,8 @@ class Completions:
         async def load() -> Loaded:
             async with gate(), self._pool.slot():
                 completion = await self.generator.complete(request.body, timeout_seconds)
+            if completion.retries:
+                self._retried(completion.retries)
             return Loaded(completion.body)
 
         found = await self._cache.fetch(WHOLE, request.key, load, use)

@@ -69,14 +69,6 @@ class Engine:
         self._looking: set[asyncio.Task[None]] = set()
 
     @property
-    def failed(self) -> BaseException | None:
-        """Why a part that should run for ever has ended, if one has: the process should end too."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and self.admission.phase is not Phase.CLOSED:
-                return task.exception() or RuntimeError(f"{task.get_name()} ended by itself")
-        return None
-
-    @property
     def leaving(self) -> bool:
         """Whether those who follow a workflow here should go on elsewhere."""
         return self._drained or (self.admission.phase is Phase.CLOSED and self._dispatcher.shared)
@@ -89,6 +81,14 @@ class Engine:
             loop.create_task(self._dispatcher.run(self._handle), name="dispatcher"),
             loop.create_task(self._count_backlog(), name="backlog"),
         ]
+
+    async def watch(self) -> None:
+        """Return when a part that should run as long as the engine ends before the drain; raise what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if self.admission.phase is Phase.CLOSED:
+            await asyncio.Event().wait()  # as it should be; whoever called cancels
+        for task in done:
+            await task
 
     async def submit(self, workflow: Workflow, idempotency: Idempotency | None = None) -> Submitted:
         """Put a workflow into the queue.
@@ -199,7 +199,8 @@ class Engine:
             await self._runner.keep(lambda: self.store.finish(claim, ending))
         except LostClaimError:
             return None  # whoever has it now reports how it ends
-        if ending.status is not Status.CANCELLED:
+        self._observer.workflow_ended(ending.status)
+        if ending.status is not Status.CANCELLED:  # what its owner stopped is neither a success nor an error
             outcome = Outcome.SUCCESS if ending.status is Status.SUCCEEDED else Outcome.ERROR
             self._observer.finished(outcome, claim.queued_seconds + self._clock.now() - started)
         return None

@@ -51,6 +51,11 @@ class Notices:
         self._bells: dict[str, set[Bell]] = {}
         self._stop = store.watch(self._changed)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._bells.values()))
+
     def close(self) -> None:
         """Hear nothing more."""
         self._stop()

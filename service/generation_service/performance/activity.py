@@ -4,11 +4,11 @@ Prometheus gets counters that only grow; the service's own reports, rating and o
 It must never be averaged over restarts or replicas, and a figure without samples is None, never 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from generation_service.domain.workflow import Outcome
-from generation_service.performance.histogram import Histogram, SlidingCount, SlidingHistogram
+from generation_service.performance.histogram import LONGEST, SHORTEST, Histogram, Sliding, bucket, merged
 from generation_service.ports import Clock
 
 RESPONSE_WINDOW_SECONDS: Final = 60.0  # short: the optimizer acts on it and must see its own effect soon
@@ -38,45 +38,68 @@ class ResponseFigures:
     error_rate: float | None  # share of answers with a 5xx status, of all API answers
 
 
+@dataclass(slots=True)
+class _Answers:
+    """API answers of one slice of time."""
+
+    responses: Histogram = field(default_factory=Histogram)
+    cached: Histogram = field(default_factory=Histogram)
+    count: int = 0
+    server_errors: int = 0
+
+
+@dataclass(slots=True)
+class _Ended:
+    """Workflows that ended in one slice of time."""
+
+    durations: Histogram = field(default_factory=Histogram)
+    good: int = 0
+    bad: int = 0
+
+
 class Activity:
-    """Sliding windows over what ended. Lives on the event loop; every method costs a few microseconds."""
+    """Sliding windows over what ended. Lives on the event loop; an answer costs about 2 us, as it is the hot path."""
 
     def __init__(self, clock: Clock) -> None:
-        self._responses = SlidingHistogram(clock, RESPONSE_WINDOW_SECONDS)
-        self._cached = SlidingHistogram(clock, RESPONSE_WINDOW_SECONDS)
-        self._answers = SlidingCount(clock, RESPONSE_WINDOW_SECONDS)
-        self._server_errors = SlidingCount(clock, RESPONSE_WINDOW_SECONDS)
-        self._workflows = SlidingHistogram(clock, WORKFLOW_WINDOW_SECONDS)
-        self._outcomes = {outcome: SlidingCount(clock, WORKFLOW_WINDOW_SECONDS) for outcome in Outcome}
+        self._answers = Sliding(_Answers, clock, RESPONSE_WINDOW_SECONDS)
+        self._ended = Sliding(_Ended, clock, WORKFLOW_WINDOW_SECONDS)
         self._interval = Histogram()  # response times since they were last taken
         self.requests = 0  # API requests answered so far
 
     def responded(self, status: int, seconds: float | None, *, cached: bool) -> None:
         """Count an API answer; `seconds` is None when its time says nothing about the API (a stream, a wait)."""
         self.requests += 1
-        self._answers.increase()
+        answers = self._answers.current()
+        answers.count += 1
         if status >= 500:
-            self._server_errors.increase()
+            answers.server_errors += 1
         if seconds is not None:
-            self._responses.observe(seconds)
-            self._interval.observe(seconds)
+            index = bucket(seconds)
+            seconds = min(max(SHORTEST, seconds), LONGEST)
+            answers.responses.put(index, seconds)
+            self._interval.put(index, seconds)
             if cached:
-                self._cached.observe(seconds)
+                answers.cached.put(index, seconds)
 
     def finished(self, outcome: Outcome, seconds: float) -> None:
         """Count a workflow that ended."""
-        self._workflows.observe(seconds)
-        self._outcomes[outcome].increase()
+        ended = self._ended.current()
+        ended.durations.observe(seconds)
+        if outcome is Outcome.SUCCESS:
+            ended.good += 1
+        else:
+            ended.bad += 1
 
     def rejected(self) -> None:
         """Count a workflow that was refused: an error without a duration, which would lower the average."""
-        self._outcomes[Outcome.ERROR].increase()
+        self._ended.current().bad += 1
 
     def workflows(self) -> WorkflowFigures:
         """The workflows of the window."""
-        ended = self._workflows.recent()
-        good = self._outcomes[Outcome.SUCCESS].recent()
-        outcomes = good + self._outcomes[Outcome.ERROR].recent()
+        parts = self._ended.recent()
+        ended = merged(part.durations for part in parts)
+        good = sum(part.good for part in parts)
+        outcomes = good + sum(part.bad for part in parts)
         return WorkflowFigures(
             count=ended.count,
             p95=ended.quantile(0.95),
@@ -88,15 +111,16 @@ class Activity:
 
     def responses(self) -> ResponseFigures:
         """The answers of the window."""
-        timed = self._responses.recent()
-        cached = self._cached.recent()
-        answers = self._answers.recent()
+        parts = self._answers.recent()
+        timed = merged(part.responses for part in parts)
+        cached = merged(part.cached for part in parts)
+        answers = sum(part.count for part in parts)
         return ResponseFigures(
             count=timed.count,
             p95=timed.quantile(0.95),
             cached_count=cached.count,
             cached_p95=cached.quantile(0.95),
-            error_rate=self._server_errors.recent() / answers if answers else None,
+            error_rate=sum(part.server_errors for part in parts) / answers if answers else None,
         )
 
     def take_interval(self) -> Histogram:

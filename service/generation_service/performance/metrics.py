@@ -41,7 +41,7 @@ from generation_service.performance.catalogue import (
 )
 from generation_service.ports import CacheStatus
 
-Values: TypeAlias = "float | None | Mapping[tuple[str, ...], float | None]"
+Values: TypeAlias = "float | Mapping[tuple[str, ...], float | None] | None"
 Reader: TypeAlias = Callable[[], Values]  # one figure, or one for each combination of label values; None: not known
 
 API_PREFIX: Final = "/v1/"  # what the objectives are about; probes and scrapes would only make the figures look better
@@ -66,7 +66,7 @@ class Metrics:
         self, service: str, activity: Activity, *, routes: Sequence[str] = (), step_types: Sequence[str] = ()
     ) -> None:
         # Process-wide, and wanted so: nobody queries `_created`, and it would double the series of a scrape.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._activity = activity
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)

@@ -127,11 +127,7 @@ class Optimizer:
         """Judge until cancelled."""
         while True:
             await self._clock.sleep(self._collector.interval_seconds)
-            try:
-                await self.tick()
-                self.last_error = None
-            except Exception as error:  # noqa: BLE001 - a mistake here must not end the loop, nor stay unseen
-                self.last_error = f"{type(error).__name__}: {error}"
+            await self.tick()
 
     async def tick(self) -> None:
         """Judge the newest sample, once, if it is fresh."""
@@ -141,19 +137,27 @@ class Optimizer:
         self._seen = latest.at
         recent = self._collector.snapshots[-CONSECUTIVE:]
         self._measure(latest)
+        errors = []
         for rule in self._rules:
-            action = self._actions.get(rule.action)
-            ledger = self._ledgers[rule.action]
-            ledger.state = judge(rule, recent)
-            ledger.refusal = None
-            if action is None:
-                continue
-            if ledger.state is State.FINE:
-                self._relax(action, ledger)
-            elif ledger.state is State.BROKEN and self._clock.now() >= ledger.not_before:
-                ledger.refusal = action.refusal(recent)
-                if ledger.refusal is None:
-                    await self._act(rule, action, ledger, recent)
+            try:
+                await self._consider(rule, recent)
+            except Exception as error:  # noqa: BLE001 - must neither end the loop, nor stop other rules, nor stay unseen
+                errors.append(f"{rule.action}: {type(error).__name__}: {error}")
+        self.last_error = "; ".join(errors) or None
+
+    async def _consider(self, rule: Rule, recent: Sequence[Snapshot]) -> None:
+        action = self._actions.get(rule.action)
+        ledger = self._ledgers[rule.action]
+        ledger.state = judge(rule, recent)
+        ledger.refusal = None
+        if action is None:
+            return
+        if ledger.state is State.FINE:
+            self._relax(action, ledger)
+        elif ledger.state is State.BROKEN and self._clock.now() >= ledger.not_before:
+            ledger.refusal = action.refusal(recent)
+            if ledger.refusal is None:
+                await self._act(rule, action, ledger, recent)
 
     async def _act(self, rule: Rule, action: Action, ledger: _Ledger, recent: Sequence[Snapshot]) -> None:
         outcome = Outcome.PENDING

@@ -1,9 +1,9 @@
 """Decides whether Redis is worth asking.
 
 Not purgatory, which guards the generators: it counts failures in a row (a server that fails every second call never
-opens it), counts its pause on the wall clock (set back by an hour, it stays open for an hour) and lets requests pay for
-the trial. Here the share of failures counts, there is no clock at all, and the trial is a probe in the background, so an
-outage costs a request nothing once it is known.
+opens it), counts its pause on the wall clock (set back by an hour, it stays open for an hour) and lets requests pay
+for the trial. Here the share of failures counts, there is no clock at all, and the trial is a probe in the background,
+so an outage costs a request nothing once it is known.
 """
 
 from collections import deque

@@ -1,9 +1,9 @@
 """How an answer lies in Redis: a fixed header, then the payload as it came.
 
 The header carries the absolute end of the answer on the clock of the Redis server, the one clock that all replicas
-share: whoever reads the value knows the time that is left without a second question, and no replica's wall clock counts.
-In this process times are of the monotonic clock only. Whatever is not understood is a miss, never an error: another
-version of the service may have written it. Nothing here can run code (no pickle).
+share: whoever reads the value knows the time that is left without a second question, and no replica's wall clock
+counts. In this process times are of the monotonic clock only. Whatever is not understood is a miss, never an error:
+another version of the service may have written it. Nothing here can run code (no pickle).
 """
 
 import struct

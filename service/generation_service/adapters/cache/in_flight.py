@@ -1,8 +1,8 @@
 """Tells whether a value that was on its way may still be kept.
 
-Between asking Redis for a value and getting it, another replica may write the key; its notice comes on another connection
-and can be faster than the value. Whoever reads takes a ticket first; the ticket is good only if no notice for the key
-came since, and no time in which notices were lost.
+Between asking Redis for a value and getting it, another replica may write the key; its notice comes on another
+connection and can be faster than the value. Whoever reads takes a ticket first; the ticket is good only if no notice
+for the key came since, and no time in which notices were lost.
 """
 
 from dataclasses import dataclass

@@ -7,7 +7,8 @@ one of the tracked keys: a purge anywhere is heard of everywhere.
 
 import re
 import secrets
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 
 from generation_service.adapters.cache.in_flight import InFlight
@@ -18,10 +19,10 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(slots=True)
 class _Generation:
-    token: str  # last known; of this process's own making before that
+    start: str  # of names, with the token last known; one of this process's own making before that
     known: bool = False  # still true as far as anybody told us
-    purge_wanted: bool = False  # Redis could not be told yet
-    start: str = field(default="")
+    purges_wanted: int = 0
+    purges_settled: int = 0  # fewer: Redis could not be told yet
 
 
 def _new_token() -> str:
@@ -56,29 +57,25 @@ class Namespaces:
         """The name; asks Redis unless the generation is known and notices can be `trusted`. Never fails for Redis."""
         generation = self._generations.get(namespace) or self._new(namespace)
         if self._level is not None and not (generation.known and trusted):
-            try:
+            with suppress(LevelDownError):  # then the last known one is all that this process can do by itself
                 await self._settle(self._level, namespace, generation)
-            except LevelDownError:
-                pass  # the last known one: all that this process can do by itself
         return generation.start + sha256(key.encode()).hexdigest()
 
     async def purge(self, namespace: str) -> None:
         """Forget the namespace: here at once; everywhere when Redis knows, which is tried until it works."""
         generation = self._generations.get(namespace) or self._new(namespace)
-        self._rename(namespace, generation, _new_token())
+        generation.start = self._start(namespace, _new_token())
         if self._level is not None:
             generation.known = False
-            generation.purge_wanted = True
-            try:
+            generation.purges_wanted += 1
+            with suppress(LevelDownError):  # then it stays wanted
                 await self._settle(self._level, namespace, generation)
-            except LevelDownError:
-                pass  # stays wanted
 
     def want_purge(self, namespace: str) -> None:
         """Have the namespace forgotten with the next question to Redis."""
         generation = self._generations[namespace]
         generation.known = False
-        generation.purge_wanted = True
+        generation.purges_wanted += 1
 
     def namespace_of(self, name: str) -> str:
         """The namespace in a name."""
@@ -103,14 +100,15 @@ class Namespaces:
         """Tell Redis about the purges that it does not know of. Raises `LevelDownError`."""
         if self._level is not None:
             for namespace, generation in list(self._generations.items()):
-                if generation.purge_wanted:
+                if generation.purges_settled < generation.purges_wanted:
                     await self._settle(self._level, namespace, generation)
 
     async def _settle(self, level: RedisLevel, namespace: str, generation: _Generation) -> None:
         key = f"{self._prefix}:{namespace}:generation"
-        if generation.purge_wanted:
+        wanted = generation.purges_wanted
+        if generation.purges_settled < wanted:
             await level.replace(key, _new_token().encode())
-            generation.purge_wanted = False
+            generation.purges_settled = max(generation.purges_settled, wanted)
             self._in_flight.spoil(key)
         ticket = self._in_flight.begin(key)
         clean = False
@@ -123,18 +121,16 @@ class Namespaces:
             clean = self._in_flight.end(ticket)
         if token is None:
             raise LevelDownError(f"Redis does not keep the key {key}.")
-        if not generation.purge_wanted:  # else somebody purged meanwhile, and what was read is older
-            self._rename(namespace, generation, token.decode(errors="replace"))
+        if generation.purges_wanted == wanted:  # else somebody purged meanwhile, and what was read is older
+            generation.start = self._start(namespace, token.decode(errors="replace"))
             generation.known = clean
 
     def _new(self, namespace: str) -> _Generation:
         if not _NAMESPACE.fullmatch(namespace):
             raise ValueError(f"namespace: {namespace!r} is not 1 to 64 letters, digits, '_', '.', '-'; choose another.")
-        generation = _Generation("")
-        self._rename(namespace, generation, _new_token())
+        generation = _Generation(self._start(namespace, _new_token()))
         self._generations[namespace] = generation
         return generation
 
-    def _rename(self, namespace: str, generation: _Generation, token: str) -> None:
-        generation.token = token
-        generation.start = f"{self._prefix}:{namespace}:{token}:v{self._schema}:"
+    def _start(self, namespace: str, token: str) -> str:
+        return f"{self._prefix}:{namespace}:{token}:v{self._schema}:"

@@ -6,13 +6,14 @@ Speaks RESP2 on purpose: tracking listens on a pub/sub channel, which RESP3 (the
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from generation_service.adapters.cache.breaker import Breaker
 from generation_service.adapters.cache.settings import CacheSettings
+from generation_service.adapters.cache.tracking import Connection
 from generation_service.engine.batching import Batcher, BatchFullError
 from generation_service.ports import Clock
 
@@ -74,9 +75,9 @@ class RedisLevel:
             raise LevelDownError("the time of the Redis server is not known yet; it is asked for once a second.")
         return self._clock.now() + self._offset
 
-    def new_connection(self) -> Any:  # noqa: ANN401 - the client library has no public name for the type
+    def new_connection(self) -> Connection:
         """A connection outside of the pool, not connected yet."""
-        return self._pool.make_connection()
+        return cast("Connection", self._pool.make_connection())  # type: ignore[no-untyped-call]
 
     async def probe(self) -> bool:
         """Ask for the time; an answer closes the breaker. Never raises."""
@@ -132,14 +133,14 @@ class RedisLevel:
         await self._redis.aclose()
         await self._pool.disconnect()
 
-    async def _read_batch(self, keys: Sequence[str]) -> Sequence[bytes | None | BaseException]:
+    async def _read_batch(self, keys: Sequence[str]) -> Sequence[bytes | BaseException | None]:
         unique = list(dict.fromkeys(keys))
-        values = dict(zip(unique, await self._call(lambda: self._redis.mget(unique)), strict=True))
+        found = cast("Sequence[bytes | None]", await self._call(lambda: self._redis.mget(unique)))
+        values = dict(zip(unique, found, strict=True))
         return [values[key] for key in keys]
 
     async def _script(self, script: str, key: str, *arguments: str) -> object:
-        answer: object = await self._call(lambda: self._redis.execute_command("EVAL", script, 1, key, *arguments))
-        return answer
+        return await self._call(lambda: self._redis.eval(script, 1, key, *arguments))
 
     async def _call(self, work: "Callable[[], Awaitable[Result]]") -> Result:
         if not self._breaker.closed:

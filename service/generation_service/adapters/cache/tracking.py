@@ -10,9 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from redis.exceptions import RedisError
+from typing import Protocol, cast
 
 from generation_service.ports import Clock
 
@@ -20,6 +18,23 @@ _CHANNEL = b"__redis__:invalidate"
 _CONNECT_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 1.0  # the longest time for which a replica that is cut off trusts its copies is twice this
 _RETRY_SECONDS = (0.05, 2.0)  # first and longest pause between attempts
+
+
+class Connection(Protocol):
+    """The verbs of the client library's connection that are used here."""
+
+    async def connect(self) -> None:
+        """Connect and authenticate."""
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """Close."""
+
+    async def send_command(self, *command: str | bytes, check_health: bool) -> None:
+        """Send, without waiting for an answer."""
+
+    async def read_response(self, *, timeout: float) -> object:  # noqa: ASYNC109 - the library's name
+        """The next answer or message; None after `timeout` seconds without one."""
+
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +52,7 @@ class Tracker:
 
     def __init__(
         self,
-        new_connection: Callable[[], Any],
+        new_connection: Callable[[], Connection],
         prefix: str,
         clock: Clock,
         *,
@@ -73,7 +88,7 @@ class Tracker:
                 self._up.set()
                 pause = _RETRY_SECONDS[0]
                 await self._listen(connection)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, without notices all is slow for good
                 if self._up.is_set():
                     self.losses += 1
                     _log.warning("cache: notices of Redis stopped (%s); copies in memory are not trusted.", error)
@@ -83,31 +98,32 @@ class Tracker:
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the replicas
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
-    async def _begin(self, connection: Any) -> None:
+    async def _begin(self, connection: Connection) -> None:
         await connection.connect()
         number = await _ask(connection, "CLIENT", "ID")
         await _ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(number), "BCAST", "PREFIX", self._prefix)
         await _ask(connection, "SUBSCRIBE", _CHANNEL)
 
-    async def _listen(self, connection: Any) -> None:
+    async def _listen(self, connection: Connection) -> None:
         asked = False
         while True:
-            try:
-                # Not the connection's own time-out: that would close the connection.
-                async with asyncio.timeout(_HEARTBEAT_SECONDS):
-                    message = await connection.read_response(timeout=float("inf"), disconnect_on_error=False)
-            except TimeoutError:
+            message = await connection.read_response(timeout=_HEARTBEAT_SECONDS)
+            if message is None:
                 if asked:
-                    raise
+                    raise TimeoutError(f"no answer for {_HEARTBEAT_SECONDS:g} s")
                 asked = True
                 await connection.send_command("PING", check_health=False)
                 continue
             asked = False
-            if message[0] == b"message" and message[1] == _CHANNEL:
-                keys = message[2]
-                self._on_change(None if keys is None else [key.decode(errors="replace") for key in keys])
+            kind, _, keys = (*cast("Sequence[object]", message), None)[:3]
+            if kind == b"message":
+                names = cast("Sequence[bytes] | None", keys)  # None: all, after FLUSHALL
+                self._on_change(None if names is None else [name.decode(errors="replace") for name in names])
 
 
-async def _ask(connection: Any, *command: str | bytes) -> Any:
+async def _ask(connection: Connection, *command: str | bytes) -> object:
     await connection.send_command(*command, check_health=False)
-    return await connection.read_response(timeout=_CONNECT_SECONDS)
+    answer = await connection.read_response(timeout=_CONNECT_SECONDS)
+    if answer is None:
+        raise TimeoutError(f"no answer to {command[0]!r} for {_CONNECT_SECONDS:g} s")
+    return answer

@@ -2,10 +2,33 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic import BaseModel
+
+# Label values of the metrics, which are made before the handlers; `app` refuses to start when an endpoint is missing.
+ROUTES: Final = (
+    "/v1/workflows",
+    "/v1/workflows/{id}",
+    "/v1/workflows/{id}/events",
+    "/v1/workflows/{id}/cancel",
+    "/v1/workflows/{id}/retry",
+    "/v1/chat/completions",
+    "/api/performance/status",
+    "/api/performance/resources",
+    "/api/performance/load",
+    "/api/performance/trend",
+    "/api/performance/optimizations",
+    "/api/performance/queries",
+    "/api/monitoring/metrics",
+    "/api/cache/status",
+    "/healthz",
+    "/readyz",
+    "/load",
+    "/metrics",
+    "/openapi.json",
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -59,7 +59,8 @@ SUBMIT: Final = _statement(
 )
 KNOWN: Final = _statement(
     "submit.known",
-    "SELECT id, fingerprint FROM workflows WHERE idempotency_key = $1 OR id = $2 ORDER BY idempotency_key = $1 DESC",
+    "SELECT id, fingerprint FROM workflows WHERE idempotency_key = $1 OR id = $2 "
+    "ORDER BY idempotency_key = $1 DESC NULLS LAST",
 )
 GET: Final = _statement("get", f"{_RECORD} WHERE w.id = $1")
 PAGE: Final = _statement(

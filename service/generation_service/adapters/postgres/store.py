@@ -10,12 +10,13 @@ import os
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from generation_service.adapters.postgres import codec, statements
 from generation_service.adapters.postgres.database import Database
 from generation_service.adapters.postgres.dispatcher import DispatcherSettings, PostgresDispatcher
-from generation_service.adapters.postgres.driver import PoolSettings, Row, create_pool, sqlstate
+from generation_service.adapters.postgres.driver import QUEUE_CONNECTIONS, PoolSettings, Row, create_pool, sqlstate
 from generation_service.adapters.postgres.history import MetricsHistory
 from generation_service.adapters.postgres.housekeeping import Housekeeping, Retention
 from generation_service.adapters.postgres.listener import Listener
@@ -63,11 +64,12 @@ BATCHES_AT_ONCE: Final = 2
 class PostgresStore:
     """`ports.JobStore`. Made by `open`; lives on one event loop."""
 
-    def __init__(self, database: Database, listener: Listener, clock: Clock, replica: str) -> None:
+    def __init__(self, database: Database, queue: Database, listener: Listener, clock: Clock, replica: str) -> None:
         self.monitor = database.monitor
         self.history = MetricsHistory(database, replica)
         self.replica = replica
         self._database = database
+        self._queue = queue
         self._listener = listener
         self._clock = clock
         self._notes = Notes()
@@ -86,13 +88,16 @@ class PostgresStore:
         await migrate(url, settings, clock)
         name = replica or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         listener = Listener(url, settings, clock, (statements.CHANGED, statements.CANCELS, CHANNEL))
-        database = Database(await create_pool(url, settings), settings, QueryMonitor(slow_seconds))
+        monitor = QueryMonitor(slow_seconds)
+        database = Database(await create_pool(url, settings), settings, monitor)
         try:
+            few = replace(settings, min_size=1, max_size=QUEUE_CONNECTIONS)
+            queue = Database(await create_pool(url, few, relaxed=True), few, monitor)
             await listener.start()
         except BaseException:
             await database.close()
             raise
-        return cls(database, listener, clock, name)
+        return cls(database, queue, listener, clock, name)
 
     async def close(self) -> None:
         """Finish the writes under way and let go of the database."""
@@ -102,16 +107,17 @@ class PostgresStore:
         with contextlib.suppress(StoreUnavailableError):  # then the others notice by themselves
             await self._database.fetch(statements.GOODBYE, self.replica)
         await self._database.close()
+        await self._queue.close()
 
     @property
     def connections(self) -> tuple[int, int]:
         """Open to the database, and of these in use."""
-        return self._database.connections
+        return self._database.connections  # those of the queue and the listener are constant
 
     def dispatcher(self, concurrency: int, settings: DispatcherSettings | None = None) -> PostgresDispatcher:
         """Bring workflows to this replica, `concurrency` at a time."""
         return PostgresDispatcher(
-            self._database, self._listener, self._clock, concurrency, settings or DispatcherSettings()
+            self._queue, self._listener, self._clock, concurrency, settings or DispatcherSettings()
         )
 
     def housekeeping(self, retention: Retention | None = None) -> Housekeeping:
@@ -239,7 +245,7 @@ class PostgresStore:
         record = await self.get(rows[0]["id"]) if rows else None
         if record is None:
             raise StoreUnavailableError("The workflow of this idempotency key was removed just now; send it again.")
-        if idempotency is not None and rows[0]["fingerprint"] != idempotency.fingerprint:
+        if idempotency is not None and rows[0]["fingerprint"] not in {None, idempotency.fingerprint}:
             raise IdempotencyMismatchError
         return Submitted(record, created=False)
 

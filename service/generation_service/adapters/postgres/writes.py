@@ -5,7 +5,7 @@ Changes of one attempt that come together become one row, so their events are nu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from generation_service.adapters.postgres.codec import dumps, failure_object
 from generation_service.domain.workflow import Ending, Status, StepChange
@@ -94,7 +94,7 @@ class WriteBatch:
                 row.events.append((f"workflow.{write.ending.status}", write.ending.event))
         self.positions = {key: position for position, key in enumerate(self._rows, start=1)}
 
-    def arguments(self) -> tuple[list[object], ...]:
+    def arguments(self) -> tuple[list[Any], ...]:
         """One list for each parameter."""
         rows = list(self._rows.values())
         keys = list(self._rows)
