@@ -1,6 +1,7 @@
 """A real Postgres for tests: one server per run on a unix socket, a fresh database for each test."""
 
 import itertools
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +75,15 @@ class PostgresServer:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """The server."""
-    server = PostgresServer(tmp_path_factory.mktemp("postgres") / "data")
-    try:
-        yield server
-    finally:
-        server.close()
+def postgres() -> Iterator[PostgresServer]:
+    """The server.
+
+    Not below pytest's own folder: each pytest that starts takes that away from other users, and a server that root
+    starts runs as one.
+    """
+    with tempfile.TemporaryDirectory(prefix="test-postgres-") as folder:
+        server = PostgresServer(Path(folder) / "data")
+        try:
+            yield server
+        finally:
+            server.close()

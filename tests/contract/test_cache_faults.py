@@ -1,4 +1,4 @@
-"""What the cache does when Redis dies, hangs, loses its memory or its sense of time: requests go on, nothing is stale."""
+"""What the cache does when Redis dies, hangs or loses its memory or its time: requests go on, nothing is stale."""
 
 import asyncio
 import time
@@ -86,7 +86,7 @@ async def test_answer_revoked_during_an_outage_does_not_come_back(server: CacheS
         assert await each.get("chat", "deleted") is None
         replaced = await each.get("chat", "replaced")
         assert replaced is None or replaced.value != b"old"
-        await until(lambda each=each: gone(each, "notes", "purged"))  # type: ignore[misc]
+        await until(lambda each=each: gone(each, "notes", "purged"))
 
 
 def revocations(cache: TwoLevelCache) -> int:

@@ -6,7 +6,7 @@ Speaks RESP2 on purpose: tracking listens on a pub/sub channel, which RESP3 (the
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
@@ -56,6 +56,7 @@ class RedisLevel:
             self._read_batch, max_size=settings.batch_size, concurrency=_BATCHES_AT_ONCE
         )
         self._offset: float | None = None  # of the server's clock to ours
+        self._calls: set[asyncio.Future[Any]] = set()
         self.errors = 0
 
     @property
@@ -81,12 +82,10 @@ class RedisLevel:
 
     async def probe(self) -> bool:
         """Ask for the time; an answer closes the breaker. Never raises."""
+        asked = self._clock.now()
         try:
-            async with asyncio.timeout(self._timeout):
-                asked = self._clock.now()
-                seconds, microseconds = await self._redis.time()
-        except (RedisError, OSError, TimeoutError):
-            self._failed()
+            seconds, microseconds = await self._bounded(self._redis.time)
+        except LevelDownError:
             return False
         # The server looked at its clock somewhere between question and answer; half of the way is the best guess.
         self._offset = seconds + microseconds / 1e6 - (asked + self._clock.now()) / 2
@@ -130,6 +129,8 @@ class RedisLevel:
     async def close(self) -> None:
         """Close all connections."""
         await self._batcher.drain()
+        if self._calls:
+            await asyncio.wait(set(self._calls))
         await self._redis.aclose()
         await self._pool.disconnect()
 
@@ -142,17 +143,36 @@ class RedisLevel:
     async def _script(self, script: str, key: str, *arguments: str) -> object:
         return await self._call(lambda: self._redis.eval(script, 1, key, *arguments))
 
-    async def _call(self, work: "Callable[[], Awaitable[Result]]") -> Result:
+    async def _call(self, work: Callable[[], Awaitable[Result]]) -> Result:
         if not self._breaker.closed:
             raise LevelDownError("Redis failed too often lately; it is asked again when a probe is answered.")
+        result = await self._bounded(work)
+        self._breaker.succeeded()
+        return result
+
+    async def _bounded(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Wait for the time-out and no longer, without cancelling what is waited for.
+
+        The client library loses a connection of its pool when it is cancelled at the wrong moment. Each of its own
+        steps has the same time-out, so what is left behind ends soon.
+        """
+        task = asyncio.ensure_future(work())
+        self._calls.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.wait({task}, timeout=self._timeout)
+        if not task.done():
+            self._failed()
+            raise LevelDownError(f"Redis did not answer within {self._timeout:g} s.")
         try:
-            async with asyncio.timeout(self._timeout):
-                result = await work()
+            return task.result()
         except (RedisError, OSError, TimeoutError) as error:
             self._failed()
             raise LevelDownError(f"Redis: {type(error).__name__}: {error}") from error
-        self._breaker.succeeded()
-        return result
+
+    def _ended(self, task: "asyncio.Future[Any]") -> None:
+        self._calls.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: whoever waited for it may be gone
 
     def _failed(self) -> None:
         self.errors += 1

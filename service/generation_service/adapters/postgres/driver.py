@@ -70,10 +70,10 @@ class Pool(Protocol):
 class PoolSettings:
     """Connections of one replica.
 
-    The server must allow `max_size` + 1 (for notices) + 2 (for the queue) connections for every replica: 20 replicas with
-    the default of 8 need max_connections >= 220 + its superuser reserve (3), while a fresh Postgres allows 100. Lower `max_size`, raise
-    max_connections, or put pgbouncer between (then set `statement_cache_size` to 0 and give it a session pool for
-    LISTEN). More connections than twice the database's cores buy nothing: writes are grouped.
+    The server must allow `max_size` + 1 (for notices) + 2 (for the queue) connections for every replica: 20 replicas
+    with the default of 8 need max_connections >= 220 + its superuser reserve (3), while a fresh Postgres allows 100.
+    Lower `max_size`, raise max_connections, or put pgbouncer between (then set `statement_cache_size` to 0 and give it
+    a session pool for LISTEN). More connections than twice the database's cores buy nothing: writes are grouped.
     """
 
     min_size: int = 1
@@ -117,10 +117,11 @@ QUEUE_CONNECTIONS: Final = 2
 
 
 async def create_pool(url: str, settings: PoolSettings, *, relaxed: bool = False) -> Pool:
-    """Open the pool; a `relaxed` one answers before the disk has it, so a crash of the server may undo its last moments.
+    """Open the pool.
 
-    That is for pgqueuer alone: a job whose pick or end is undone comes again, and our fenced rows know better. It saves
-    a third of the waits for the disk. Behind pgbouncer (no statement cache) there is no such pool: it passes no setting.
+    A `relaxed` one answers before the disk has it, so a crash of the server may undo its last moments. That is for
+    pgqueuer alone: a job whose pick or end is undone comes again, and our fenced rows know better. It saves a third of
+    the waits for the disk. Behind pgbouncer (no statement cache) there is none: it passes no such setting on.
     """
     relaxed = relaxed and settings.statement_cache_size > 0
     with translated():
