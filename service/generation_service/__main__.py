@@ -142,8 +142,8 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except* (StartError, BrokenError) as group:
-        for error in _leaves(group):
-            sys.stderr.write(f"generation_service: {error}\n")
+        for leaf in _leaves(group):
+            sys.stderr.write(f"generation_service: {leaf}\n")
         code = 1
     return code
 

@@ -10,14 +10,14 @@ from typing import Final
 
 from aiohttp import web
 
-from generation_service.adapters.cache.warming import SmartWarmer
+from generation_service.adapters.cache.warming import SmartWarmer, WarmingSettings
 from generation_service.adapters.http import endpoints, openapi
 from generation_service.adapters.http.chat import ChatRoutes
 from generation_service.adapters.http.middleware import close_connections_when_retiring, measure
 from generation_service.adapters.http.operations import OperationsRoutes
 from generation_service.adapters.http.performance import PerformanceRoutes, PerformanceSources
 from generation_service.adapters.http.problems import problem_middleware
-from generation_service.adapters.http.wire import BODY_LIMIT_BYTES
+from generation_service.adapters.http.wire import BODY_LIMIT_BYTES, estimated_tokens
 from generation_service.adapters.http.workflows import WorkflowRoutes
 from generation_service.adapters.postgres.history import MetricsHistory
 from generation_service.backends import Backends
@@ -51,7 +51,7 @@ class Connections:
     """Counts open connections, once somebody has said which server accepts them."""
 
     def __init__(self) -> None:
-        self.server: web.Server[web.Request] | None = None
+        self.server: web.Server | None = None
 
     def __call__(self) -> int:
         """How many there are now."""
@@ -105,18 +105,18 @@ class Work:
         }
         self.warmer = SmartWarmer(
             backends.cache,
-            lambda request: self.completions.warm(request),
+            self._warm,
             clock,
+            settings=WarmingSettings(tokens_per_minute=settings.warming_tokens_per_minute if settings.warming else 0),
             estimate=estimated_tokens,
             saturated=lambda: self.pools["ai_api"].waiting > 0,
-            settings=WarmerSettings(tokens_per_minute=settings.warming_tokens_per_minute if settings.warming else 0),
         )
         self.completions = Completions(
             backends.generator,
             backends.cache,
             self.pools["ai_api"],
             self.warmer,
-            retried=lambda count: self.metrics.retried(count),
+            retried=self._retried,
         )
         self.step_types = step_types(self.completions, self.workers, settings.generator_model)
         self.metrics = Metrics(settings.name, activity, routes=endpoints.ROUTES, step_types=tuple(self.step_types))
@@ -125,6 +125,12 @@ class Work:
         self.engine = Engine(
             backends.store, backends.dispatcher, runner, self.admission, clock=clock, observer=self.metrics
         )
+
+    async def _warm(self, request: bytes) -> None:
+        await self.completions.warm(request)  # which are made after the warmer that they tell
+
+    def _retried(self, count: int) -> None:
+        self.metrics.retried(count)  # which are made after the step types that they count
 
 
 class Care:
@@ -217,9 +223,7 @@ def create_app(
     if missing := {endpoint.path for endpoint in served} - set(endpoints.ROUTES):
         raise LookupError(f"endpoints.ROUTES lacks {sorted(missing)}")
     operations.described_by(openapi.describe(served, work.step_types, settings.name, version("generation-operator")))
-    app = web.Application(
-        middlewares=[measure(work.metrics), problem_middleware], client_max_size=BODY_LIMIT_BYTES
-    )
+    app = web.Application(middlewares=[measure(work.metrics), problem_middleware], client_max_size=BODY_LIMIT_BYTES)
     app[ENGINE] = work.engine
     app[CONNECTIONS] = connections
     app[BACKGROUND] = Background()
@@ -242,13 +246,14 @@ def _running(
         if settings.optimizer:
             background.start("optimizer", care.optimizer.run())
         if settings.warming:
-            background.start("warmer", work.warmer.run())
+            await work.warmer.start()
         if backends.durable is not None:
             background.start("history", care.keep_history(backends.durable.history, clock))
         for number, run in enumerate(backends.background):
             background.start(f"backend {number}", run())
         yield
         await background.close()
+        await work.warmer.close()
         await work.engine.close()
         work.workers.close()
 

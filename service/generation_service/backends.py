@@ -11,8 +11,10 @@ from pathlib import Path
 
 from generation_service.adapters.cache.settings import CacheSettings
 from generation_service.adapters.cache.two_level import TwoLevelCache, build_cache
-from generation_service.adapters.embedded import EmbeddedPostgres, EmbeddedValkey, NotInstalledError, data_folder
+from generation_service.adapters.embedded import NotInstalledError, data_folder
 from generation_service.adapters.embedded.generator import start_embedded_generator
+from generation_service.adapters.embedded.postgres import EmbeddedPostgres
+from generation_service.adapters.embedded.valkey import EmbeddedValkey
 from generation_service.adapters.generators.built_in import BuiltInGenerator
 from generation_service.adapters.generators.openai import GeneratorSettings, OpenAIGenerator
 from generation_service.adapters.memory import MemoryStore
@@ -45,7 +47,7 @@ async def open_backends(
 ) -> AsyncIterator[Backends]:
     """Open everything, the slow parts side by side.
 
-    Raises `StoreUnavailableError` and the errors of the embedded servers when something that is needed cannot be opened.
+    Raises `StoreUnavailableError`, `MigrationError` and `EmbeddedError` when what is needed cannot be opened.
     """
     async with AsyncExitStack() as stack:
         folder = Path(settings.data_directory) if settings.data_directory else data_folder()
@@ -122,7 +124,7 @@ class _Opening:
             self.opened["redis"] = "REDIS_URL"
             return self._settings.redis_url
         try:
-            server = EmbeddedValkey(self._folder, self._say)
+            server = EmbeddedValkey(self._say)
             url = await server.start()
         except NotInstalledError as error:
             self._stand_in(f"the cache is this process's alone ({error})")
@@ -135,7 +137,7 @@ class _Opening:
         """What answers."""
         settings = self._settings
         if settings.generator_url is None:
-            embedded = await start_embedded_generator(self._folder, self._built_in(), self._clock, self._say)
+            embedded = await start_embedded_generator(self._built_in(), self._clock, self._say)
             self._stack.push_async_callback(embedded.stop)
             if embedded.stand_in is not None:
                 self._stand_in(embedded.stand_in)

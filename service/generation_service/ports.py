@@ -235,6 +235,10 @@ class Generator(Protocol):
     def description(self) -> str:
         """What answers, for the header `X-Generator` of every response: `openai`, `local:MODEL` or `built-in`."""
 
+    @property
+    def breaker_state(self) -> int:
+        """For the metrics: 0 requests are sent, 1 one is tried, 2 none."""
+
     async def complete(self, body: bytes, timeout_seconds: float) -> Completion:
         """Answer a request without `stream`; stop at once when cancelled. Raises `GeneratorError`."""
 

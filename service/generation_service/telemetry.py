@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 from generation_service.adapters.cache.statistics import CacheStatistics
 from generation_service.adapters.cache.warming import SmartWarmer
+from generation_service.adapters.postgres.monitor import Report
 from generation_service.backends import Backends
-from generation_service.domain.workflow import JsonObject
 from generation_service.engine.admission import Admission
 from generation_service.engine.pools import Pool
 from generation_service.performance.collector import CacheCounts, Collector
@@ -90,7 +90,7 @@ def cache_counts(statistics: CacheStatistics) -> CacheCounts:
     )
 
 
-def query_report(backends: Backends) -> JsonObject:
+def query_report(backends: Backends) -> Report:
     """Figures of the statements; empty without a database."""
     return {} if backends.durable is None else backends.durable.monitor.report()
 
@@ -104,13 +104,16 @@ def _bytes(megabytes: float | None) -> float | None:
 
 
 def _statements(backends: Backends, figure: str) -> Mapping[Row, float | None]:
-    return {(name,): found[figure] for name, found in query_report(backends).items()}
+    found = {name: figures[figure] for name, figures in query_report(backends).items()}
+    return {(name,): value for name, value in found.items() if not isinstance(value, dict)}
 
 
 def _quantiles(backends: Backends, figure: str) -> Mapping[Row, float | None]:
     rows: dict[Row, float | None] = {}
-    for name, found in query_report(backends).items():
-        for label, key in (("0.5", "p50_ms"), ("0.95", "p95_ms"), ("0.99", "p99_ms")):
-            milliseconds = found[figure][key]
-            rows[name, label] = None if milliseconds is None else milliseconds / 1000
+    for name, figures in query_report(backends).items():
+        milliseconds = figures[figure]
+        if isinstance(milliseconds, dict):
+            for label, key in (("0.5", "p50_ms"), ("0.95", "p95_ms"), ("0.99", "p99_ms")):
+                value = milliseconds[key]
+                rows[name, label] = None if value is None else value / 1000
     return rows

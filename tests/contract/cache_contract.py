@@ -24,7 +24,12 @@ class Replicas:
         self._caches: list[TwoLevelCache] = []
 
     async def add(self, **changes: Any) -> TwoLevelCache:
-        chosen: dict[str, Any] = {"prefix": self.prefix, "probe_seconds": 0.1, "ttl_jitter": 0.0} | changes
+        chosen: dict[str, Any] = {
+            "prefix": self.prefix,
+            "probe_seconds": 0.1,
+            "ttl_jitter": 0.0,
+            "timeout_seconds": 2.0,
+        } | changes
         settings = CacheSettings(**chosen)
         cache = build_cache(self._url, LoopClock(), settings)
         await cache.start()

@@ -50,7 +50,7 @@ async def back(*caches: TwoLevelCache) -> None:
 
 
 async def test_killed_redis_is_survived_and_used_again(server: CacheServer, replicas: Replicas) -> None:
-    cache = await replicas.add()
+    cache = await replicas.add(timeout_seconds=TIMEOUT)
     await cache.put("chat", "hot", Loaded(b"v"))
     await at_hand(cache, "hot")
     server.kill()
@@ -70,7 +70,7 @@ async def test_killed_redis_is_survived_and_used_again(server: CacheServer, repl
 
 async def test_answer_revoked_during_an_outage_does_not_come_back(server: CacheServer, replicas: Replicas) -> None:
     """The server hangs, so it keeps what it had; the deleted, replaced and purged must not be seen afterwards."""
-    cache, other = await replicas.add(), await replicas.add()
+    cache, other = await replicas.add(timeout_seconds=TIMEOUT), await replicas.add(timeout_seconds=TIMEOUT)
     for key in ("deleted", "replaced"):
         await cache.put("chat", key, Loaded(b"old"))
     await cache.put("notes", "purged", Loaded(b"old"))
@@ -100,7 +100,7 @@ async def gone(cache: TwoLevelCache, namespace: str, key: str) -> bool:
 
 
 async def test_hanging_redis_delays_no_request_for_long(server: CacheServer, replicas: Replicas) -> None:
-    cache = await replicas.add()
+    cache = await replicas.add(timeout_seconds=TIMEOUT)
     await cache.put("chat", "hot", Loaded(b"v"))
     await at_hand(cache, "hot")
     server.pause()
@@ -125,7 +125,7 @@ async def test_hanging_redis_delays_no_request_for_long(server: CacheServer, rep
 
 
 async def test_lost_tracking_makes_redis_be_asked_until_it_is_back(server: CacheServer, replicas: Replicas) -> None:
-    cache, other = await replicas.add(), await replicas.add()
+    cache, other = await replicas.add(timeout_seconds=TIMEOUT), await replicas.add(timeout_seconds=TIMEOUT)
     await cache.put("chat", "k", Loaded(b"old"))
     await at_hand(cache, "k")
     client: Any = Redis.from_url(server.url)
@@ -149,7 +149,7 @@ def losses(cache: TwoLevelCache) -> int:
 
 
 async def test_emptied_server_empties_the_copies(server: CacheServer, replicas: Replicas) -> None:
-    cache = await replicas.add()
+    cache = await replicas.add(timeout_seconds=TIMEOUT)
     await cache.put("chat", "k", Loaded(b"v"))
     await at_hand(cache, "k")
     client: Any = Redis.from_url(server.url)
@@ -178,7 +178,7 @@ async def test_cache_starts_without_redis_and_finds_it_later(server: CacheServer
 
 
 async def test_full_server_is_no_error_for_the_caller(server: CacheServer, replicas: Replicas) -> None:
-    cache = await replicas.add()
+    cache = await replicas.add(timeout_seconds=TIMEOUT)
     await cache.get("chat", "k")
     client: Any = Redis.from_url(server.url)
     await client.config_set("maxmemory", "1")

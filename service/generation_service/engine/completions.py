@@ -19,6 +19,7 @@ WHOLE: Final = "chat"
 STREAMED: Final = "chat-stream"
 # A stream is kept in memory for late readers and for the cache; no model answers with more than this.
 LARGEST_STREAM_BYTES: Final = 4 * 1024 * 1024
+WARMING_TIMEOUT_SECONDS: Final = 60.0  # nobody waits for it
 _SEPARATOR: Final = b"\x1e"  # JSON never contains this byte as it is
 
 Gate = Callable[[], AbstractAsyncContextManager[None]]
@@ -29,12 +30,15 @@ class ChatRequest:
     """A request in the OpenAI format."""
 
     body: bytes  # what the generator gets
-    key: str  # equal for requests that mean the same
+    canonical: bytes  # equal for requests that mean the same; a request too
+    key: str  # of that
 
     @classmethod
     def of(cls, canonical: bytes, body: bytes | None = None) -> "ChatRequest":
         """A request whose meaning is `canonical`: keys sorted, fields without influence on the answer left out."""
-        return cls(canonical if body is None else body, hashlib.blake2b(canonical, digest_size=20).hexdigest())
+        return cls(
+            canonical if body is None else body, canonical, hashlib.blake2b(canonical, digest_size=20).hexdigest()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Completions:
         """The whole answer if this process has it at hand."""
         found = self._cache.peek(WHOLE, request.key)
         if found is not None:
-            self._warmer.record(WHOLE, request.key, request.body)
+            self._warmer.record(WHOLE, request.key, request.canonical)
         return found
 
     async def complete(
@@ -106,12 +110,17 @@ class Completions:
 
         found = await self._cache.fetch(WHOLE, request.key, load, use)
         if use is CacheUse.NORMAL:
-            self._warmer.record(WHOLE, request.key, request.body)
+            self._warmer.record(WHOLE, request.key, request.canonical)
         return Answer(found.value, found.status, found.age_seconds)
 
-    async def warm(self, body: bytes) -> None:
+    async def warm(self, canonical: bytes) -> None:
         """Ask again what was asked before, so that the next one finds the answer. Raises as `complete`."""
-        await self._cache.fetch(WHOLE, ChatRequest.of(body).key, lambda: self._loaded(body))
+
+        async def load() -> Loaded:
+            async with self._pool.slot():
+                return Loaded((await self.generator.complete(canonical, WARMING_TIMEOUT_SECONDS)).body)
+
+        await self._cache.fetch(WHOLE, ChatRequest.of(canonical).key, load, CacheUse.REFRESH)
 
     async def stream(
         self, request: ChatRequest, timeout_seconds: float, use: CacheUse = CacheUse.NORMAL, gate: Gate = _open
@@ -128,10 +137,6 @@ class Completions:
             live = LiveStream(self._from_generator(request, timeout_seconds, gate), partial(self._done, request.key))
             self._live[request.key] = live
         return Stream(CacheStatus.MISS, live.read())
-
-    async def _loaded(self, body: bytes) -> Loaded:
-        async with self._pool.slot():
-            return Loaded((await self.generator.complete(body, 60.0)).body)
 
     async def _from_generator(
         self, request: ChatRequest, timeout_seconds: float, gate: Gate

@@ -25,7 +25,7 @@ _OURS: Final = 0.5  # share of the used CPU that must be our process tree's
 class AdaptableCache(Protocol):
     """What the actions need of the cache. Fractions and factors are of what was configured: repeating is harmless."""
 
-    def shrink(self, fraction: float) -> None:
+    def shrink(self, fraction: float) -> object:
         """Lower the bound of L1 to this share of the configured one, and evict down to it."""
 
     def restore(self) -> None:
@@ -34,7 +34,7 @@ class AdaptableCache(Protocol):
     def purge_expired(self) -> int:
         """Drop what nobody can be given any more; returns how many."""
 
-    def set_ttl_factor(self, factor: float) -> None:
+    def set_ttl_factor(self, factor: float) -> object:
         """Keep answers this many times as long, and refresh them early; 1 is normal."""
 
 

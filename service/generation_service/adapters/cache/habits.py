@@ -6,6 +6,7 @@ Every table is bounded, every operation is constant time (on average), and only 
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -51,8 +52,8 @@ class Decaying(Generic[Key]):
 
     def heaviest(self, number: int, now: float) -> list[Key]:
         """Keys with the most weight, heaviest first."""
-        ranked = sorted(self._weights.items(), key=lambda item: self._decayed(item[1], now), reverse=True)
-        return [key for key, _ in ranked[:number]]
+        ranked = nlargest(number, self._weights.items(), key=lambda item: self._decayed(item[1], now))
+        return [key for key, _ in ranked]
 
     def total(self, now: float) -> float:
         """All weights together. Linear."""

@@ -165,7 +165,7 @@ class Levels:
             self.revocations.drop(name)
             self._forget_here(name)
             return
-        if replaces:
+        if replaces and self._names.is_shared(name):
             self.revocations.add(name)
         if clean:
             self.l1.put(name, answer, self._l1_ttl_seconds)
@@ -178,7 +178,10 @@ class Levels:
                 await self.l2.delete(name)
                 self.revocations.drop(name)
             except LevelDownError:
-                self.revocations.add(name)
+                if self._names.is_shared(name):
+                    self.revocations.add(name)
+                else:  # nobody knows by which name the others have it
+                    self._names.want_purge(self._names.namespace_of(name))
             self._forget_here(name)
 
     async def purge(self, namespace: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
+from generation_service.adapters.cache.flights import Flights
 from generation_service.adapters.cache.in_flight import InFlight
 from generation_service.adapters.cache.redis_level import LevelDownError, RedisLevel
 
@@ -20,6 +21,7 @@ _NAMESPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 @dataclass(slots=True)
 class _Generation:
     start: str  # of names, with the token last known; one of this process's own making before that
+    shared: bool = False  # Redis said it
     known: bool = False  # still true as far as anybody told us
     purges_wanted: int = 0
     purges_settled: int = 0  # fewer: Redis could not be told yet
@@ -44,6 +46,7 @@ class Namespaces:
         self._schema = schema
         self._level = level
         self._in_flight = in_flight
+        self._settling: Flights[None] = Flights()
         self._generations: dict[str, _Generation] = {}  # namespaces are names in code: few
 
     def at_hand(self, namespace: str, key: str) -> str | None:
@@ -56,15 +59,20 @@ class Namespaces:
     async def name(self, namespace: str, key: str, *, trusted: bool) -> str:
         """The name; asks Redis unless the generation is known and notices can be `trusted`. Never fails for Redis."""
         generation = self._generations.get(namespace) or self._new(namespace)
-        if self._level is not None and not (generation.known and trusted):
+        level = self._level
+        if level is not None and not (generation.known and trusted):
             with suppress(LevelDownError):  # then the last known one is all that this process can do by itself
-                await self._settle(self._level, namespace, generation)
+                if trusted:
+                    await self._settling.join(namespace, lambda _: self._settle(level, namespace, generation))
+                if not generation.known or not trusted:  # what we joined may have asked before the last purge
+                    await self._settle(level, namespace, generation)
         return generation.start + sha256(key.encode()).hexdigest()
 
     async def purge(self, namespace: str) -> None:
         """Forget the namespace: here at once; everywhere when Redis knows, which is tried until it works."""
         generation = self._generations.get(namespace) or self._new(namespace)
         generation.start = self._start(namespace, _new_token())
+        generation.shared = False
         if self._level is not None:
             generation.known = False
             generation.purges_wanted += 1
@@ -76,6 +84,11 @@ class Namespaces:
         generation = self._generations[namespace]
         generation.known = False
         generation.purges_wanted += 1
+
+    def is_shared(self, name: str) -> bool:
+        """Whether other replicas may know the answer by this name: its generation came from Redis."""
+        generation = self._generations[self.namespace_of(name)]
+        return generation.shared and name.startswith(generation.start)
 
     def namespace_of(self, name: str) -> str:
         """The namespace in a name."""
@@ -123,6 +136,7 @@ class Namespaces:
             raise LevelDownError(f"Redis does not keep the key {key}.")
         if generation.purges_wanted == wanted:  # else somebody purged meanwhile, and what was read is older
             generation.start = self._start(namespace, token.decode(errors="replace"))
+            generation.shared = True
             generation.known = clean
 
     def _new(self, namespace: str) -> _Generation:

@@ -18,7 +18,7 @@ class Counts:
     refreshed: int = 0  # asked for by clients
     early_refreshes: int = 0
     early_refresh_failures: int = 0
-    waited_for_replica: int = 0  # answers that another replica loaded while we waited
+    waited_for_replica: int = 0  # loads that were not needed: another replica did them meanwhile
 
 
 @dataclass(frozen=True, slots=True)

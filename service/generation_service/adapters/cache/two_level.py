@@ -272,6 +272,7 @@ class TwoLevelCache:
             if token is not None and not fresh:  # it may have been kept between our look and our lock
                 answer = (await self._levels.find(name)).answer
                 if answer is not None:
+                    self._counts.waited_for_replica += 1
                     return self._found(answer, CacheStatus.HIT_L2)
             return await self._load(name, load, flight, replaces=fresh)
 

@@ -1,15 +1,14 @@
 """Load what will probably be asked for before it is, as long as that proves useful.
 
 Warming costs money at the generator, so it is bounded five times: in concurrency, in tokens per minute, by a pause
-while the generator is busy, by one replica per key, and by its own record: warmed answers that nobody asked for stop it.
-Nothing here is ever waited for by a request.
+while the generator is busy, by one replica per key, and by its own record: warmed answers that nobody asked for stop
+it. Nothing here is ever waited for by a request.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,7 +45,7 @@ class WarmingSettings:
     support: float = 2.0  # a successor was seen at least so often (decayed)
     share: float = 0.3  # and in this share of the cases
     half_life_seconds: float = 600.0  # of everything that is learned
-    keys: int = 5_000  # that are remembered, with their requests
+    keys: int = 2_000  # that are remembered, with their requests
     request_bytes: int = 16 * 1024  # larger requests are not remembered
     requests_bytes: int = 16 * 1024 * 1024  # of all remembered requests
     useful_ratio: float = 0.2  # of warmed answers must be asked for; below it the warming stops
@@ -78,7 +77,7 @@ class SmartWarmer:
 
     Args:
         cache: is asked for what is missing; never for the answers.
-        loader: loads the answer to a request anew and keeps it (as `CacheUse.REFRESH`).
+        loader: loads the answer to a request anew and keeps it (as `CacheUse.REFRESH`); must not `record` it.
         clock: monotonic.
         settings: see there.
         estimate: tokens that a request will cost.
@@ -220,12 +219,14 @@ class SmartWarmer:
         remaining = await self._cache.remaining(*target)
         if remaining is not None and remaining > self._settings.near_end_seconds:
             return False
-        if not self._budget.spend(self._estimate(request), self._clock.now()):
+        tokens = self._estimate(request)
+        if tokens > self._budget.left(self._clock.now()):
             self._skipped_budget += 1
             return False
         if not await self._cache.claim(*target, self._settings.near_end_seconds):
             self._skipped_other += 1
             return False
+        self._budget.spend(tokens, self._clock.now())
         await self._loader(request)
         self._record.loaded(target, self._clock.now())
         return True
@@ -266,12 +267,8 @@ class _Budget:
     def left(self, now: float) -> float:
         return min(float(self._per_minute), self._left + (now - self._at) * self._per_minute / 60)
 
-    def spend(self, tokens: int, now: float) -> bool:
-        left = self.left(now)
-        if tokens > left:
-            return False
-        self._left, self._at = left - tokens, now
-        return True
+    def spend(self, tokens: int, now: float) -> None:
+        self._left, self._at = self.left(now) - tokens, now
 
 
 class _Record:
@@ -315,7 +312,9 @@ class _Record:
         self.warmed += 1
         if self._sample_left is not None:
             self._sample_left -= 1
-        self._open.pop(target, None)
+        if self._open.pop(target, None) is not None:  # warmed twice in a row and never asked for
+            self.useless += 1
+            self._decide(False, now)
         self._open[target] = now
         while len(self._open) > self._settings.keys:
             self._open.popitem(last=False)

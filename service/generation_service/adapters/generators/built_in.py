@@ -73,6 +73,11 @@ class BuiltInGenerator:
             yield _chunk(head, {"content": word if position == 0 else f" {word}"}, None)
         yield _chunk(head, {}, plan.finish_reason)
 
+    @property
+    def breaker_state(self) -> int:
+        """Closed: there is nothing that could fail."""
+        return 0
+
     async def healthy(self) -> bool:
         """Always."""
         return True

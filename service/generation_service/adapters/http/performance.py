@@ -128,6 +128,4 @@ class PerformanceRoutes:
 
 
 def _shown(body: JsonObject) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return web.Response(body=orjson.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -18,6 +18,7 @@ BODY_LIMIT_BYTES: Final = 256 * 1024
 LONGEST_DEADLINE_SECONDS: Final = 86_400
 MOST_STEPS: Final = 64
 MOST_NESTING: Final = 32
+USUAL_ANSWER_TOKENS: Final = 256
 
 StepId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
 
@@ -207,6 +208,12 @@ def canonical_chat(parsed: Mapping[str, object], model: str) -> bytes:
     if kept["model"] is None:
         kept["model"] = model
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+
+
+def estimated_tokens(request: bytes) -> int:
+    """What a chat completion will cost: its length at four letters a token, and the most it may answer."""
+    limit = orjson.loads(request).get("max_tokens")
+    return len(request) // 4 + (limit if isinstance(limit, int) else USUAL_ANSWER_TOKENS)
 
 
 def _refuse_what_cannot_be_kept(field: str, inputs: JsonObject) -> None:

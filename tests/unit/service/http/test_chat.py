@@ -122,6 +122,7 @@ async def test_full_pool_is_429() -> None:
         await until(lambda: engine.admission.in_flight == 1)
         await asyncio.sleep(0.05)
         refused = await client.post("/v1/chat/completions", json=chat("b"))
+        problem = await refused.json()
         assert (await running).status == 200
     assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
-    assert (await refused.json())["type"].endswith("pool-full")
+    assert problem["type"].endswith("pool-full")
