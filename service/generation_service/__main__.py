@@ -54,7 +54,7 @@ async def serve(settings: Settings) -> None:
             app = create_app(settings, backends, clock)
             logger.info("ready to listen after %.1f s", clock.now() - started)
             await _listen(app, settings, stop)
-    except* (StoreUnavailableError, MigrationError, EmbeddedError, StepTypeError) as group:
+    except* (StoreUnavailableError, MigrationError, EmbeddedError, StepTypeError, ValueError) as group:
         raise StartError("; ".join(str(error) for error in _leaves(group))) from group
 
 

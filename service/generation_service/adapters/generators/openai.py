@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import stamina
@@ -83,8 +84,14 @@ class OpenAIGenerator:
 
     async def start(self) -> None:
         """Open the session. Raises `ValueError` for a URL that is none."""
-        if not self._url.startswith(("http://", "https://")):
-            raise ValueError("GENERATOR_URL is not an http:// or https:// URL")
+        try:
+            parts = urlsplit(self._url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("GENERATOR_URL is not an http:// or https:// URL; give one such as http://host:8000/v1")
+        if "Authorization" in self._headers and parts.username is not None:
+            raise ValueError("GENERATOR_URL has a user and GENERATOR_API_KEY is set; keep one of the two")
         stamina.instrumentation.set_on_retry_hooks([])  # we count retries ourselves; its log lines would be twice
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._settings.connections, ttl_dns_cache=30),

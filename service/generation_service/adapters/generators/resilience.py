@@ -89,19 +89,19 @@ class RetryBudget:
     Every request pays in a tenth of a retry; up to ten may gather, for a short outage after a quiet time.
     """
 
-    SHARE: Final = 0.1
-    MOST: Final = 10.0
+    COST: Final = 10  # requests that pay for a retry
+    MOST: Final = 10  # retries that may gather
 
     def __init__(self) -> None:
-        self._left = self.MOST
+        self._paid = self.MOST * self.COST
 
     def request(self) -> None:
         """Note a request."""
-        self._left = min(self.MOST, self._left + self.SHARE)
+        self._paid = min(self.MOST * self.COST, self._paid + 1)
 
     def spend(self) -> bool:
         """Whether a retry can be afforded; pays for it."""
-        if self._left < 1:
+        if self._paid < self.COST:
             return False
-        self._left -= 1
+        self._paid -= self.COST
         return True

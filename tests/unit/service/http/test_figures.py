@@ -126,7 +126,9 @@ async def test_description_covers_every_endpoint_and_every_reference_resolves() 
 
 def _references(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [value["$ref"]] if "$ref" in value else [found for inner in value.values() for found in _references(inner)]
+        return (
+            [value["$ref"]] if "$ref" in value else [found for inner in value.values() for found in _references(inner)]
+        )
     return [found for inner in value for found in _references(inner)] if isinstance(value, list) else []
 
 

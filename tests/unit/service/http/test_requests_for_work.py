@@ -197,9 +197,8 @@ async def test_idempotency_key_replays_refuses_other_payloads_and_says_still_run
 
 async def test_list_is_newest_first_and_goes_on_at_its_cursor() -> None:
     async with serving() as (client, _):
-        ids = []
-        for _ in range(5):
-            ids.append((await (await client.post("/v1/workflows", json=steps("x"), headers=WAIT)).json())["id"])
+        answers = [await client.post("/v1/workflows", json=steps("x"), headers=WAIT) for _ in range(5)]
+        ids = [(await answer.json())["id"] for answer in answers]
         first = await (await client.get("/v1/workflows", params={"limit": 3, "status": "succeeded"})).json()
         rest = await (await client.get("/v1/workflows", params={"cursor": first["cursor"]})).json()
         failed = await (await client.get("/v1/workflows", params={"status": "failed"})).json()
