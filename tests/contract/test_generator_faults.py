@@ -194,11 +194,14 @@ async def test_silent_stream_is_given_up_at_the_deadline() -> None:
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", silent)
-    async with TestServer(app) as server, asking(str(server.make_url("/v1"))) as generator:
-        async with aclosing(generator.stream(ask(stream=True), 0.3)) as parts:
-            assert await anext(parts)
-            with pytest.raises(GeneratorError, match="in time"):
-                await anext(parts)
+    async with (
+        TestServer(app) as server,
+        asking(str(server.make_url("/v1"))) as generator,
+        aclosing(generator.stream(ask(stream=True), 0.3)) as parts,
+    ):
+        assert await anext(parts)
+        with pytest.raises(GeneratorError, match="in time"):
+            await anext(parts)
 
 
 async def test_rate_limit_spreads_the_calls() -> None:
