@@ -35,8 +35,8 @@ lint: venv
 	@$(BIN)/mypy --no-error-summary
 
 unit: venv
-	@echo "==> unit and contract tests"
-	@$(BIN)/python -m pytest --quiet tests/unit tests/contract
+	@echo "==> unit tests"
+	@$(BIN)/python -m pytest --quiet tests/unit
 
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare

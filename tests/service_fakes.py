@@ -117,6 +117,10 @@ class FakeGenerator:
     def description(self) -> str:
         return "fake"
 
+    @property
+    def breaker_state(self) -> int:
+        return 0
+
     async def complete(self, body: bytes, timeout_seconds: float) -> Completion:
         name, text = await self._answer(body)
         usage = {"completion_tokens": len(name)}

@@ -1,6 +1,7 @@
 """The generator contract on the built-in generator, a backend over HTTP, and the local model."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 import pytest
@@ -33,7 +34,7 @@ class TestBuiltIn(GeneratorContract):
     @pytest.mark.parametrize(
         "fields", [{"max_tokens": 0}, {"max_tokens": "8"}, {"n": 2}, {"messages": []}, {"messages": "hi"}]
     )
-    async def test_request_that_cannot_be_answered_is_refused(self, fields: dict[str, object]) -> None:
+    async def test_request_that_cannot_be_answered_is_refused(self, fields: dict[str, Any]) -> None:
         with pytest.raises(Exception, match="must be"):
             await built_in().complete(ask(**fields), 30)
 

@@ -47,7 +47,9 @@ async def test_processes_follow_the_pods_and_answer_every_request(tmp_path: Path
     async with ProcessPods(pods, tmp_path).running() as stand_ins, aiohttp.ClientSession() as session:
 
         async def answers() -> int:
-            async with session.post(f"{stand_ins.url}/v1/workflows", json=BODY) as response:
+            async with session.post(
+                f"{stand_ins.url}/v1/workflows", json=BODY, headers={"Prefer": "wait=60"}
+            ) as response:
                 await response.read()
                 return response.status
 

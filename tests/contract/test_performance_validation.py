@@ -20,7 +20,7 @@ from generation_service.performance.activity import Activity
 from generation_service.performance.collector import CacheCounts
 from performance_fakes import sample
 
-OURS = Path(__file__).parents[4] / "scripts" / "performance-validation.sh"
+OURS = Path(__file__).parents[2] / "scripts" / "performance-validation.sh"
 
 # The guide's script: its requests, filters, defaults and comparisons as they are, its messages shortened.
 GUIDE = r"""
