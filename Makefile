@@ -15,7 +15,7 @@ demo: venv ## A cluster, the operator, a service under load that scales up and d
 	@$(BIN)/python -m demo $(if $(TRACE),--trace $(TRACE)) $(DEMO_ARGS)
 
 serve: venv ## The generation service by itself, with its own Postgres, cache and small model
-	@$(BIN)/python -m generation_service
+	@GENERATION_SERVICE_HOST=$${GENERATION_SERVICE_HOST:-127.0.0.1} $(BIN)/python -m generation_service
 
 test: check prepare ## Everything: lint, types, layers, drift, and all test tiers
 	@echo "==> all test tiers"

@@ -13,7 +13,7 @@ from aiohttp import web
 from generation_service.adapters.cache.warming import SmartWarmer, WarmingSettings
 from generation_service.adapters.http import endpoints, openapi
 from generation_service.adapters.http.chat import ChatRoutes
-from generation_service.adapters.http.middleware import close_connections_when_retiring, measure
+from generation_service.adapters.http.middleware import last_headers, measure
 from generation_service.adapters.http.operations import OperationsRoutes
 from generation_service.adapters.http.performance import PerformanceRoutes, PerformanceSources
 from generation_service.adapters.http.problems import problem_middleware
@@ -213,7 +213,9 @@ def create_app(
         )
     )
     served = [
-        *WorkflowRoutes(work.engine, work.step_types, settings.workflow_deadline_seconds).endpoints(),
+        *WorkflowRoutes(
+            work.engine, work.step_types, settings.workflow_deadline_seconds, settings.follower_limit
+        ).endpoints(),
         *ChatRoutes(
             work.completions, work.engine, settings.generator_model, settings.workflow_deadline_seconds
         ).endpoints(),
@@ -228,7 +230,7 @@ def create_app(
     app[CONNECTIONS] = connections
     app[BACKGROUND] = Background()
     app.add_routes(endpoints.routes(served))
-    app.on_response_prepare.append(close_connections_when_retiring(work.admission))
+    app.on_response_prepare.append(last_headers(work.admission, backends.generator.description))
     app.cleanup_ctx.append(_running(work, care, backends, settings, clock))
     return app
 

@@ -47,6 +47,8 @@ class Settings(BaseModel):
     """Callers that may wait for each of these three pools."""
     workflow_deadline_seconds: int = Field(30, ge=1, le=86_400)
     """After this long a workflow is stopped, the time in the queue included; clients may ask for less."""
+    follower_limit: int = Field(5000, ge=0, le=1_000_000)
+    """Clients that may wait for workflows or follow their events; each costs a connection and some 50 kB."""
     result_retention_seconds: int = Field(86_400, ge=60, le=31_536_000)
     """How long results and events of ended workflows are kept."""
     database_url: str | None = Field(None, max_length=2000, repr=False)

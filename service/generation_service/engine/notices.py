@@ -49,12 +49,13 @@ class Notices:
     def __init__(self, store: JobStore, clock: Clock) -> None:
         self._clock = clock
         self._bells: dict[str, set[Bell]] = {}
+        self._waiting = 0
         self._stop = store.watch(self._changed)
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return sum(map(len, self._bells.values()))
+        return self._waiting
 
     def close(self) -> None:
         """Hear nothing more."""
@@ -69,9 +70,11 @@ class Notices:
         """A bell that rings whenever the workflow changed. Take it before looking, or a change can be missed."""
         bell = Bell(self._clock)
         self._bells.setdefault(workflow_id, set()).add(bell)
+        self._waiting += 1
         try:
             yield bell
         finally:
+            self._waiting -= 1
             bells = self._bells[workflow_id]
             bells.discard(bell)
             if not bells:

@@ -38,7 +38,6 @@ class ChatRoutes:
         self._engine = engine
         self._model = model
         self._deadline_seconds = deadline_seconds
-        self._generator_headers = {"X-Generator": completions.generator.description}
         # Digest of a raw body that was a valid question, to that question.
         self._known: OrderedDict[bytes, ChatRequest] = OrderedDict()
 
@@ -99,7 +98,7 @@ class ChatRoutes:
             raise DeadlineExceededError(self._deadline_seconds) from None
 
     def _whole(self, answer: Answer) -> web.Response:
-        headers = {"X-Cache": answer.status.value, "Cache-Control": "no-store", **self._generator_headers}
+        headers = {"X-Cache": answer.status.value, "Cache-Control": "no-store"}
         if answer.age_seconds:
             headers["Age"] = str(int(answer.age_seconds))
         response = web.Response(body=answer.body, content_type="application/json", headers=headers)
@@ -111,9 +110,7 @@ class ChatRoutes:
         async with aclosing(stream.parts) as parts:
             # The first part before the headers: what fails until then is answered with its own status.
             first = await anext(parts, None)
-            response = web.StreamResponse(
-                headers={**STREAM_HEADERS, **self._generator_headers, "X-Cache": stream.status.value}
-            )
+            response = web.StreamResponse(headers={**STREAM_HEADERS, "X-Cache": stream.status.value})
             response[CACHE_STATUS] = stream.status
             await response.prepare(request)
             try:

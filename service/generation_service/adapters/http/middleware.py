@@ -45,18 +45,19 @@ def measure(observer: RequestObserver) -> Middleware:
     return middleware
 
 
-def close_connections_when_retiring(
-    admission: Admission,
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """A response-prepare signal that closes kept-alive connections of a replica that is going away.
+def last_headers(admission: Admission, generator: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A response-prepare signal for what every answer says.
 
-    A request sent over such a connection in the moment of its closing is lost; a refused new connection is simply tried
-    elsewhere. The signal comes too late for `force_close` to add the header itself.
+    What generates the texts: a stand-in must never pass for a model. And a replica that is going away closes its
+    kept-alive connections: a request sent over one in the moment of its closing is lost, a refused new connection is
+    simply tried elsewhere. The signal comes too late for `force_close` to add the header itself.
     """
 
-    async def close(_request: web.Request, response: web.StreamResponse) -> None:
+    async def add(request: web.Request, response: web.StreamResponse) -> None:
+        if request.path.startswith("/v1/"):
+            response.headers["X-Generator"] = generator
         if admission.phase is not Phase.SERVING:
             response.headers["Connection"] = "close"
             response.force_close()
 
-    return close
+    return add

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from generation_service.domain.errors import InvalidWorkflowError
 from generation_service.domain.workflow import Event, Json, JsonObject, Record, Step, Workflow
 
-BODY_LIMIT_BYTES: Final = 256 * 1024
+BODY_LIMIT_BYTES: Final = 1024 * 1024  # some 250,000 tokens
 LONGEST_DEADLINE_SECONDS: Final = 86_400
 MOST_STEPS: Final = 64
 MOST_NESTING: Final = 32

@@ -37,10 +37,13 @@ _PROBLEMS: Final = {
 class WorkflowRoutes:
     """Handlers around one engine."""
 
-    def __init__(self, engine: Engine, step_types: Mapping[str, StepType], deadline_seconds: int) -> None:
+    def __init__(
+        self, engine: Engine, step_types: Mapping[str, StepType], deadline_seconds: int, follower_limit: int
+    ) -> None:
         self._engine = engine
         self._step_types = step_types
         self._deadline_seconds = deadline_seconds
+        self._follower_limit = follower_limit
 
     async def submit_workflow(self, request: web.Request) -> web.Response:
         """Queue a workflow; with `Prefer: wait=N` answer with its result if it ends in time."""
@@ -57,7 +60,7 @@ class WorkflowRoutes:
                 "A request with this Idempotency-Key is still being worked on; follow it at Location.",
                 headers={"Location": _location(record), "Retry-After": "1"},
             )
-        if wait is None:
+        if wait is None or self._crowded:
             return _accepted(record)
         ended = await self._engine.ended(record.workflow.id, wait)
         applied = {"Preference-Applied": f"wait={wait}"}
@@ -69,7 +72,7 @@ class WorkflowRoutes:
         """Answer with everything that is known about a workflow."""
         workflow_id = _id(request)
         wait = _wait_seconds(request)
-        if wait is None:
+        if wait is None or self._crowded:
             record = await self._engine.store.get(workflow_id)
         else:
             record = await self._engine.ended(workflow_id, wait)
@@ -79,6 +82,13 @@ class WorkflowRoutes:
         """Stream the events of a workflow, past and coming, until it ends."""
         workflow_id = _id(request)
         after = _last_event_id(request)
+        if self._crowded:
+            return problem(
+                503,
+                "too-many-followers",
+                f"{self._follower_limit} clients wait here already; read the workflow instead, or try again.",
+                headers={"Retry-After": "5"},
+            )
         record = await self._engine.store.get(workflow_id)
         if record is None:
             return _missing(workflow_id)
@@ -114,6 +124,11 @@ class WorkflowRoutes:
             ) from None
         body = {"items": [wire.workflow_view(record) for record in page.records], "cursor": page.cursor}
         return web.Response(body=wire.encode(body), content_type="application/json", headers=_NO_STORE)
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether so many wait that one more connection would be one too many; waiting is a wish, not a right."""
+        return self._engine.notices.waiting >= self._follower_limit
 
     def endpoints(self) -> list[Endpoint]:
         """What is served, for the router and the description."""

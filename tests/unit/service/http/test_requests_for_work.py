@@ -1,6 +1,7 @@
 """Workflows over HTTP: answers, problems, idempotency, lists, cancel, retry, shutting down."""
 
 import asyncio
+import io
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from generation_service.adapters.http.wire import WorkflowView
+from generation_service.adapters.http.wire import BODY_LIMIT_BYTES, WorkflowView
 from service_world import WAIT, samples, serving, steps, until
 
 STEP = {"id": "a", "type": "generate", "inputs": {"prompt": "x"}}
@@ -25,6 +26,7 @@ async def test_submission_is_accepted_and_can_be_read_at_its_location() -> None:
     assert (response.status, accepted["status"]) in {(202, "queued"), (202, "running")}
     assert location == f"/v1/workflows/{accepted['id']}"
     assert (read.status, body["status"], read.headers["Cache-Control"]) == (200, "succeeded", "no-store")
+    assert read.headers["X-Generator"] == "built-in", "a stand-in never passes for a model"
     WorkflowView.model_validate(body)
     assert [step["id"] for step in body["steps"]] == ["step-0", "step-1"]
     assert [step["output"]["tokens"] for step in body["steps"]] == [3, 3]
@@ -77,6 +79,19 @@ async def test_graph_with_all_kinds_of_steps() -> None:
     assert outputs["last"] == {"text": f"{first}|{second}".upper()}
 
 
+async def test_beyond_the_limit_of_followers_waits_are_not_granted() -> None:
+    async with serving(simulated_latency_milliseconds=60_000, follower_limit=1) as (client, engine):
+        first = asyncio.create_task(client.post("/v1/workflows", json=steps("x"), headers=WAIT))
+        await until(lambda: engine.notices.waiting == 1)
+        second = await client.post("/v1/workflows", json=steps("x"), headers=WAIT)
+        body = await second.json()
+        read = await client.get(second.headers["Location"], headers=WAIT)
+        followed = await client.get(f"/v1/workflows/{body['id']}/events")
+        first.cancel()
+    assert (second.status, read.status) == (202, 200)
+    assert (followed.status, followed.headers["Retry-After"]) == (503, "5")
+
+
 async def test_every_workflow_has_an_id_of_its_own() -> None:
     async with serving() as (client, _):
         ids = {(await (await client.post("/v1/workflows", json=steps("x"))).json())["id"] for _ in range(3)}
@@ -124,13 +139,13 @@ def deep(levels: int) -> dict[str, Any]:
         ({"steps": [STEP], "deadline_seconds": 1.5}, 422, "deadline_seconds"),
         ({"steps": [STEP], "priority": 1}, 422, "priority"),
         (deep(40), 422, "steps[0].inputs"),
-        (b" " * (256 * 1024 + 1), 413, None),
+        (b" " * (BODY_LIMIT_BYTES + 1), 413, None),
     ],
 )
 async def test_bad_request_is_a_problem_that_names_the_field(body: Any, status: int, field: str | None) -> None:
     async with serving() as (client, _):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        response = await client.post("/v1/workflows", data=data)
+        response = await client.post("/v1/workflows", data=io.BytesIO(data))
         problem = await response.json()
         after = await samples(client)
     assert (response.status, response.content_type) == (status, "application/problem+json")
