@@ -29,6 +29,9 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="generation-embedded-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
+        identity = Path(name) / "postgres" / "postmaster.pid"
+        if identity.exists():  # of a service that was killed: it would go on by design, for the next one
+            os.kill(int(identity.read_text().split()[0]), signal.SIGQUIT)
 
 
 @asynccontextmanager
@@ -89,6 +92,16 @@ async def test_service_without_configuration_answers_and_keeps_its_workflows_ove
         assert alive == [], "nothing is left behind"
         async with service(folder) as (_, url), session.get(f"{url}/v1/workflows/{first['id']}") as response:
             assert await response.json() == first
+
+
+async def test_killed_service_leaves_neither_cache_nor_model_behind(folder: Path) -> None:
+    async with service(folder) as (process, _):
+        children = family(process.pid)
+        assert len(children) >= 2
+        process.kill()
+        await process.wait()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=5)
+    assert alive == []
 
 
 async def test_model_that_dies_is_started_again_at_the_same_address() -> None:

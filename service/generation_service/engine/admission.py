@@ -112,7 +112,9 @@ class Admission:
         if self.phase is Phase.CLOSED:
             self._observer.rejected()
             raise DrainingError
-        if self.queue_length >= self._queue_limit and self._slots.busy >= self._slots.size:
+        # What was admitted a moment ago and is still on its way to a free slot counts as waiting.
+        free = max(0, self._slots.size - self._slots.busy)
+        if self.queue_length >= self._queue_limit + free:
             self._observer.rejected()
             raise QueueFullError(self._queue_limit, self._retry_after_seconds())
 

@@ -66,19 +66,26 @@ class ChatRoutes:
             "`no-store`: neither read nor keep the answer; `no-cache`: ask the generator anew and keep its answer.",
             {"type": "string"},
         )
-        problems = {status: Reply("", wire.Problem) for status in (400, 413, 422, 429, 502, 503, 504)}
+        problems = {status: Reply("", wire.Problem) for status in (429, 502, 503, 504)}
+        # What the generator itself refuses is passed on in its own words.
+        refusals = {
+            status: Reply("", wire.Problem, also=("application/json",))
+            for status in (400, 401, 403, 404, 409, 413, 422)
+        }
         return [
             Endpoint(
                 "POST", "/v1/chat/completions", self.complete_chat, "Complete a chat", "chat",
                 {
                     200: Reply(
                         "The answer, as the generator wrote it; server-sent events for a stream.",
+                        also=("text/event-stream",),
                         headers={
                             "X-Cache": "HIT-L1, HIT-L2, MISS or BYPASS.",
                             "X-Generator": "What answered: openai, local:MODEL or built-in.",
                         },
                     ),
                     **problems,
+                    **refusals,
                 },
                 (control,), wire.ChatBody,
             )

@@ -51,6 +51,7 @@ class Reply:
     about: str
     model: type[BaseModel] | None = None
     content_type: str = "application/json"
+    also: tuple[str, ...] = ()  # more content types that the same status may have
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -94,6 +94,7 @@ def _reply(status: int, reply: Reply) -> dict[str, Any]:
         described["content"] = {reply.content_type: {"schema": {"type": "string"}}}
     else:
         described["content"] = {reply.content_type: {"schema": {}}}
+    described["content"] |= {content_type: {"schema": {}} for content_type in reply.also}
     if reply.headers:
         described["headers"] = {
             name: {"description": about, "schema": {"type": "string"}} for name, about in reply.headers.items()

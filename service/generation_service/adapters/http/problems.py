@@ -142,12 +142,12 @@ def _from_port(error: Exception) -> web.Response:
 
 
 def _from_generator(error: GeneratorError) -> web.Response:
-    if error.body is not None and error.status is not None and 400 <= error.status < 500:
-        # The generator's own words about a bad request, in the format that its clients know.
-        return web.Response(status=error.status, body=error.body, content_type="application/json")
     wait = {} if error.retry_after_seconds is None else {"Retry-After": str(math.ceil(error.retry_after_seconds))}
     if error.status == 429:
         return problem(429, "generator-busy", f"{error}", headers=wait or {"Retry-After": "1"})
+    if error.body is not None and error.status is not None and 400 <= error.status < 500:
+        # The generator's own words about a bad request, in the format that its clients know.
+        return web.Response(status=error.status, body=error.body, content_type="application/json")
     if error.retry_after_seconds is not None:
         return problem(503, "generator-unavailable", f"{error}", headers=wait)
     return problem(502, "generator-failed", f"{error}")
