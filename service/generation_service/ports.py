@@ -153,11 +153,14 @@ class JobStore(Protocol):
     def note(self, claim: Claim, change: StepChange) -> None:
         """Keep a change that may be lost with this process (a step began); written with the next write."""
 
-    async def advance(self, claim: Claim, change: StepChange) -> None:
-        """Keep the change of a step. Raises `LostClaimError`."""
+    async def advance(self, claim: Claim, *changes: StepChange) -> None:
+        """Keep changes of steps, in this order. Raises `LostClaimError`."""
 
-    async def finish(self, claim: Claim, ending: Ending) -> None:
-        """End the workflow. Steps that did not end become cancelled. Raises `LostClaimError`."""
+    async def finish(self, claim: Claim, ending: Ending, *changes: StepChange) -> None:
+        """Keep changes and end the workflow, in one. Steps that did not end become cancelled.
+
+        Raises `LostClaimError`.
+        """
 
     async def hand_back(self, claim: Claim) -> None:
         """Put the workflow back into the queue for another replica; finished steps stay finished."""
@@ -371,6 +374,13 @@ class StepType(Protocol):
     @property
     def attempts(self) -> int:
         """How often the step may be begun; more than 1 only if running it twice does no harm."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether its output must be kept before a step that needs it begins.
+
+        False for what is computed again for nothing; the output is then kept with the next write.
+        """
 
     @property
     def schema(self) -> JsonObject:

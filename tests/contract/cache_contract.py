@@ -270,7 +270,7 @@ class CacheContract:
         assert await new.get("chat", "k") is None
 
     async def test_early_refresh_happens_in_the_background_and_once(self, replicas: Replicas) -> None:
-        cache = await replicas.add(early_refresh=1e6)  # any answer that took time to load is due at once
+        cache = await replicas.add(early_refresh=1e12)  # any answer that took time to load is due at once
         gate = asyncio.Event()
         first, second = Loader(seconds=0.05), Loader(gate=gate)
         await cache.fetch("chat", "k", first)
@@ -283,7 +283,7 @@ class CacheContract:
         assert second.calls == 1
 
     async def test_due_answer_is_refreshed_even_if_it_was_only_peeked_at(self, replicas: Replicas) -> None:
-        cache = await replicas.add(early_refresh=1e6)
+        cache = await replicas.add(early_refresh=1e12)
         load = Loader(seconds=0.05)
         await cache.fetch("chat", "k", load)
         found = cache.peek("chat", "k") or await cache.fetch("chat", "k", load)
@@ -291,7 +291,7 @@ class CacheContract:
         await until(lambda: cache.statistics().early_refreshes == 1)
 
     async def test_failed_early_refresh_leaves_the_old_answer(self, replicas: Replicas) -> None:
-        cache = await replicas.add(early_refresh=1e6)
+        cache = await replicas.add(early_refresh=1e12)
 
         async def broken() -> Loaded:
             raise RuntimeError("no answer")

@@ -126,7 +126,7 @@ class SharedCacheContract:
         assert found.value == b"value-1"
 
     async def test_early_refresh_happens_on_one_replica(self, replicas: Replicas) -> None:
-        caches = [await replicas.add(early_refresh=1e6) for _ in range(3)]
+        caches = [await replicas.add(early_refresh=1e12) for _ in range(3)]
         await caches[0].fetch("chat", "k", Loader(seconds=0.05))
         gate = asyncio.Event()
         load = Loader(gate=gate)

@@ -228,17 +228,20 @@ class MemoryStore:
         if (entry := self._held(claim)) is not None:
             self._change(entry, change)
 
-    async def advance(self, claim: Claim, change: StepChange) -> None:
+    async def advance(self, claim: Claim, *changes: StepChange) -> None:
         """See `ports.JobStore.advance`."""
         entry = self._held(claim)
         if entry is None:
             raise LostClaimError
-        self._change(entry, change)
+        for change in changes:
+            self._change(entry, change)
 
-    async def finish(self, claim: Claim, ending: Ending) -> None:
+    async def finish(self, claim: Claim, ending: Ending, *changes: StepChange) -> None:
         """See `ports.JobStore.finish`. The same end again is no lost claim."""
         entry = self._held(claim)
         if entry is not None:
+            for change in changes:
+                self._change(entry, change)
             self._end(entry, ending)
             return
         entry = self._entries.get(claim.workflow.id)

@@ -102,8 +102,12 @@ class Completions:
         """
 
         async def load() -> Loaded:
-            async with gate(), self._pool.slot():
-                completion = await self.generator.complete(request.body, timeout_seconds)
+            async with gate():
+                await self._pool.acquire()  # by hand: a context manager would cost more than the place
+                try:
+                    completion = await self.generator.complete(request.body, timeout_seconds)
+                finally:
+                    self._pool.release()
             if completion.retries:
                 self._retried(completion.retries)
             return Loaded(completion.body)

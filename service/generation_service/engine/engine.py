@@ -16,7 +16,7 @@ from generation_service.domain.errors import (
     StepFailedError,
     WorkflowError,
 )
-from generation_service.domain.workflow import Ending, Failure, Outcome, Record, Status, Workflow
+from generation_service.domain.workflow import Ending, Failure, Outcome, Record, Status, StepChange, Workflow
 from generation_service.engine.admission import Admission, Phase
 from generation_service.engine.interruption import Interruption
 from generation_service.engine.notices import LONGEST_SILENCE_SECONDS, Notices
@@ -193,10 +193,11 @@ class Engine:
     async def _run(self, claim: Claim) -> None:
         started = self._clock.now()
         try:
-            ending = await self._ending(claim)
+            unkept: list[StepChange] = []
+            ending = await self._ending(claim, unkept)
             if ending is None:
                 return await self._runner.keep(lambda: self.store.hand_back(claim))
-            await self._runner.keep(lambda: self.store.finish(claim, ending))
+            await self._runner.keep(lambda: self.store.finish(claim, ending, *unkept))
         except LostClaimError:
             return None  # whoever has it now reports how it ends
         self._observer.workflow_ended(ending.status)
@@ -205,7 +206,7 @@ class Engine:
             self._observer.finished(outcome, claim.queued_seconds + self._clock.now() - started)
         return None
 
-    async def _ending(self, claim: Claim) -> Ending | None:
+    async def _ending(self, claim: Claim, unkept: list[StepChange]) -> Ending | None:
         """Run the steps; None: the replica must go and the workflow belongs to another one."""
         workflow = claim.workflow
         late = DeadlineExceededError(workflow.deadline_seconds)
@@ -218,7 +219,7 @@ class Engine:
                     raise CancelRequestedError
                 if claim.remaining_seconds <= 0:
                     raise late
-                await self._runner.run(claim)
+                await self._runner.run(claim, unkept)
         except DrainingError:
             return None
         except WorkflowError as error:

@@ -1,12 +1,14 @@
 """Run the steps of a claimed workflow: each as soon as those before it are done, several at once.
 
-A finished step is kept in the store before a step that needs it begins, so another replica can go on from there. Steps
+What a step cost something to make is kept in the store before a step that needs it begins, so another replica can go on
+from there. Steps
 that may run twice without harm are tried again; all others end the workflow when they fail.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -19,6 +21,24 @@ FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
 # A database restarts within seconds; giving up earlier would only repeat work that is done.
 STORE_PATIENCE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One step to do."""
+
+    claim: Claim
+    step: Step
+    outputs: Mapping[str, Json]
+    until: float
+    unkept: list[StepChange]
+    last: bool
+
+    def take_unkept(self) -> list[StepChange]:
+        """What waits for a write; whoever takes it writes it."""
+        taken = list(self.unkept)
+        self.unkept.clear()
+        return taken
 
 
 class Runner:
@@ -39,8 +59,13 @@ class Runner:
         self._clock = clock
         self._observer = observer
 
-    async def run(self, claim: Claim) -> None:
-        """Do all steps; return when the last is kept. Cancelling stops those that run.
+    async def run(self, claim: Claim, unkept: list[StepChange]) -> None:
+        """Do all steps. Cancelling stops those that run.
+
+        Args:
+            claim: the right to do so.
+            unkept: gets the changes that are still to be written, in order, however this ends: those of steps that
+                are computed again for nothing, and of the last one, which can share a write with the end.
 
         Raises `StepFailedError`, `LostClaimError`, `StoreUnavailableError`.
         """
@@ -53,10 +78,12 @@ class Runner:
                 ready = [step for step in waiting if all(needed in outputs for needed in step.depends_on)]
                 waiting = [step for step in waiting if step not in ready]
                 if len(ready) == 1 and not running:  # a chain, the usual case: no task is needed
-                    outputs[ready[0].id] = await self._step(claim, ready[0], outputs, until)
+                    last = not waiting
+                    outputs[ready[0].id] = await self._step(_Work(claim, ready[0], outputs, until, unkept, last))
                     continue
                 for step in ready:
-                    running[asyncio.create_task(self._step(claim, step, outputs, until))] = step
+                    work = _Work(claim, step, outputs, until, unkept, last=False)
+                    running[asyncio.create_task(self._step(work))] = step
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     outputs[running.pop(task).id] = task.result()
@@ -78,7 +105,8 @@ class Runner:
             await self._clock.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _step(self, claim: Claim, step: Step, outputs: Mapping[str, Json], until: float) -> Json:
+    async def _step(self, work: "_Work") -> Json:
+        claim, step, until = work.claim, work.step, work.until
         attempt = claim.step_attempts.get(step.id, 0)
         tries = 0
         pause = FIRST_PAUSE_SECONDS
@@ -87,17 +115,20 @@ class Runner:
             tries += 1
             self._store.note(claim, StepChange(step.id, Status.RUNNING, attempt))
             try:
-                output = await self._try(step, Context(self, outputs, until))
+                output = await self._try(step, Context(self, work.outputs, until))
             except StepError as error:
                 wait = max(pause, error.retry_after_seconds or 0.0)
                 tired = not error.retryable or tries >= self.step_type(step.type).attempts
                 if tired or self._clock.now() + wait >= until:
                     failed = StepChange(step.id, Status.FAILED, attempt, error=str(error))
-                    await self.keep(partial(self._store.advance, claim, failed))
+                    await self.keep(partial(self._store.advance, claim, *work.take_unkept(), failed))
                     raise StepFailedError(step.id, str(error)) from error
             else:
                 good = StepChange(step.id, Status.SUCCEEDED, attempt, output=output)
-                await self.keep(partial(self._store.advance, claim, good))
+                if work.last or not self.step_type(step.type).durable:
+                    work.unkept.append(good)
+                else:
+                    await self.keep(partial(self._store.advance, claim, *work.take_unkept(), good))
                 return output
             await self._clock.sleep(wait)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -84,6 +84,8 @@ def freeze_start_up() -> None:
     """
     gc.collect()
     gc.freeze()
+    # A request makes some hundred objects that die with it; at 700 the collector runs every few requests to find none.
+    gc.set_threshold(20_000, 20, 20)
 
 
 def load_malloc_trim() -> Callable[[int], int] | None:

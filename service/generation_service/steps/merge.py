@@ -23,6 +23,7 @@ class MergeStep(TypedStep[MergeInputs]):
     """Output: `{"text": …, "items": […]}`: the texts joined, and the whole outputs."""
 
     name: ClassVar[str] = "merge"
+    durable: ClassVar[bool] = False  # from what is kept already, in microseconds
     inputs_type = MergeInputs
 
     def check_more(self, inputs: MergeInputs, scope: Scope) -> None:

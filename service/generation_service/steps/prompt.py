@@ -21,6 +21,7 @@ class PromptStep(TypedStep[PromptInputs]):
     """Output: `{"text": …}`."""
 
     name: ClassVar[str] = "prompt"
+    durable: ClassVar[bool] = False  # from what is kept already, in microseconds
     inputs_type = PromptInputs
 
     def check_more(self, inputs: PromptInputs, scope: Scope) -> None:

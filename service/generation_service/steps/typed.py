@@ -32,6 +32,7 @@ class TypedStep(ABC, Generic[InputsType]):
 
     name: ClassVar[str]
     attempts: ClassVar[int] = 1
+    durable: ClassVar[bool] = True
     inputs_type: type[InputsType]
 
     @property

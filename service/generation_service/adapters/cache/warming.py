@@ -189,7 +189,8 @@ class SmartWarmer:
         async def work() -> None:
             nonlocal loaded
             while waiting:
-                loaded += await self._warm_one(waiting.popleft())
+                done = await self._warm_one(waiting.popleft())
+                loaded += done  # not in one line: others add while this waits
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._settings.concurrency, len(waiting))):
@@ -198,7 +199,9 @@ class SmartWarmer:
 
     async def _warm_one(self, target: Target) -> bool:
         request = self._requests.get(target)
-        if request is None or target in self._running or not self._record.may_warm(self._clock.now()):
+        if request is None or target in self._running:
+            return False
+        if not self._record.may_warm(self._clock.now(), under_way=len(self._running)):
             return False
         if self._saturated():
             self._skipped_saturated += 1
@@ -298,7 +301,7 @@ class _Record:
             return None
         return ratio(sum(self._verdicts), len(self._verdicts))
 
-    def may_warm(self, now: float) -> bool:
+    def may_warm(self, now: float, *, under_way: int = 0) -> bool:
         self.judge(now)
         if self._rest_until is not None:
             if now < self._rest_until:
@@ -306,7 +309,7 @@ class _Record:
             self._rest_until = None
             self._verdicts.clear()
             self._needed = self._sample_left = self._settings.sample
-        return self._sample_left is None or self._sample_left > 0
+        return self._sample_left is None or self._sample_left > under_way
 
     def loaded(self, target: Target, now: float) -> None:
         self.warmed += 1

@@ -7,7 +7,6 @@ bounded by the caller's deadline and by silence, never by a total of the session
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
@@ -178,24 +177,23 @@ class OpenAIGenerator:
 
     async def _whole(self, body: bytes, until: float) -> bytes:
         response = await self._open(body, until)
+        verdict = self._breaker.abandoned  # unless the answer says something about the generator
         try:
             async with asyncio.timeout_at(until):
                 answer = await self._read(response)
+            verdict = self._breaker.succeeded
         except TimeoutError:
-            self._breaker.failed()
+            verdict = self._breaker.failed
             raise GeneratorError("the generator did not finish in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            self._breaker.failed()
+            verdict = self._breaker.failed
             raise _PassingError(f"the generator's answer broke off ({type(error).__name__})") from None
         except GeneratorError:
-            self._breaker.failed()
-            raise
-        except BaseException:
-            self._breaker.abandoned()
+            verdict = self._breaker.failed
             raise
         finally:
+            verdict()
             response.close()  # only the connection of an answer that was not read to its end is cut
-        self._breaker.succeeded()
         return answer
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
@@ -219,25 +217,28 @@ class OpenAIGenerator:
         if not self._breaker.admit():
             wait = max(1.0, self._breaker.seconds_left)
             raise GeneratorError("the generator fails and is left alone for a while", retry_after_seconds=wait)
-        async with AsyncExitStack() as stack:
-            stack.callback(self._breaker.abandoned)
-            try:
-                async with asyncio.timeout_at(until):
-                    if self._limiter is not None:
-                        await self._limiter.acquire()
-                    response = await self._session.post(self._url, data=body, headers=self._headers)
-            except TimeoutError:
-                self._breaker.failed()
-                raise GeneratorError("the generator did not answer in time") from None
-            except (aiohttp.ClientError, OSError) as error:
-                self._breaker.failed()
-                # The error's own text may name the URL with its password.
-                raise _PassingError(f"the generator cannot be reached ({type(error).__name__})") from None
-            if response.status >= 400:
-                raise await self._refused(response, until)
-            stack.pop_all()
-            return response
-        raise AssertionError("left by return or raise")
+        verdict = self._breaker.abandoned
+        try:
+            async with asyncio.timeout_at(until):
+                if self._limiter is not None:
+                    await self._limiter.acquire()
+                response = await self._session.post(self._url, data=body, headers=self._headers)
+            if response.status < 400:
+                verdict = _later
+                return response
+            error = await self._refused(response, until)
+            if response.status >= 500:
+                verdict = self._breaker.failed
+        except TimeoutError:
+            verdict = self._breaker.failed
+            raise GeneratorError("the generator did not answer in time") from None
+        except (aiohttp.ClientError, OSError) as fault:
+            verdict = self._breaker.failed
+            # The error's own text may name the URL with its password.
+            raise _PassingError(f"the generator cannot be reached ({type(fault).__name__})") from None
+        finally:
+            verdict()
+        raise error
 
     async def _refused(self, response: aiohttp.ClientResponse, until: float) -> GeneratorError:
         wait = _retry_after_seconds(response.headers.get("Retry-After"))
@@ -250,8 +251,6 @@ class OpenAIGenerator:
         finally:
             response.close()
         status = response.status
-        if status >= 500:
-            self._breaker.failed()
         kind = _PassingError if status in RETRYABLE_STATUSES else GeneratorError
         return kind(f"the generator answered with status {status}", status=status, retry_after_seconds=wait, body=body)
 
@@ -266,6 +265,10 @@ class OpenAIGenerator:
         if not piece:
             raise GeneratorError("the generator's stream broke off before its end")
         return piece
+
+
+def _later() -> None:
+    """The verdict comes with the rest of the answer."""
 
 
 def _retry_after_seconds(header: str | None) -> float | None:

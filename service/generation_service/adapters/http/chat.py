@@ -45,17 +45,20 @@ class ChatRoutes:
         """Answer a chat completion; `"stream": true` answers in parts."""
         body = await request.read()
         use = _cache_use(request.headers.get("Cache-Control"))
-        digest = hashlib.blake2b(body, digest_size=16).digest()
-        if use is CacheUse.NORMAL and (known := self._known.get(digest)) is not None:
-            found = self._completions.peek(known)
+        digest = b""
+        if use is CacheUse.NORMAL:
+            digest = hashlib.blake2b(body, digest_size=16).digest()
+            known = self._known.get(digest)
+            found = None if known is None else self._completions.peek(known)
             if found is not None:
                 return self._whole(Answer(found.value, found.status, found.age_seconds))
         parsed = wire.ChatBody.model_validate_json(body)
         fields = orjson.loads(body)
-        chat = self._request(fields, body)
+        chat = self._request(fields, body, use)
         if parsed.stream:
             return await self._streamed(request, chat, use)
-        self._remember(digest, chat, len(body))
+        if digest:
+            self._remember(digest, chat, len(body))
         return self._whole(await self._in_time(chat, use))
 
     def endpoints(self) -> list[Endpoint]:
@@ -91,10 +94,12 @@ class ChatRoutes:
             )
         ]  # fmt: skip
 
-    def _request(self, fields: dict[str, object], body: bytes) -> ChatRequest:
+    def _request(self, fields: dict[str, object], body: bytes, use: CacheUse) -> ChatRequest:
         if fields.get("model") is None:
             fields["model"] = self._model
             body = orjson.dumps(fields)
+        if use is CacheUse.NONE:
+            return ChatRequest(body, body, "")  # its meaning matters to the cache alone
         return ChatRequest.of(wire.canonical_chat(fields, self._model), body)
 
     async def _in_time(self, chat: ChatRequest, use: CacheUse) -> Answer:

@@ -187,14 +187,15 @@ class PostgresStore:
         """See `ports.JobStore.note`."""
         self._notes.add(claim, change)
 
-    async def advance(self, claim: Claim, change: StepChange) -> None:
+    async def advance(self, claim: Claim, *changes: StepChange) -> None:
         """See `ports.JobStore.advance`."""
-        changes = (*self._notes.take(claim), encoded_change(change))
-        await self._batched(self._writes, Write(claim.workflow.id, claim.attempt, changes))
+        encoded = (*self._notes.take(claim), *map(encoded_change, changes))
+        await self._batched(self._writes, Write(claim.workflow.id, claim.attempt, encoded))
 
-    async def finish(self, claim: Claim, ending: Ending) -> None:
+    async def finish(self, claim: Claim, ending: Ending, *changes: StepChange) -> None:
         """See `ports.JobStore.finish`. A repetition after an unclear failure is no lost claim."""
-        write = Write(claim.workflow.id, claim.attempt, self._notes.take(claim), encoded_ending(ending))
+        encoded = (*self._notes.take(claim), *map(encoded_change, changes))
+        write = Write(claim.workflow.id, claim.attempt, encoded, encoded_ending(ending))
         await self._batched(self._writes, write)
 
     async def hand_back(self, claim: Claim) -> None:
