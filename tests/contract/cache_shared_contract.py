@@ -8,10 +8,28 @@ import pytest
 from redis.asyncio import Redis
 
 from contract.cache_contract import HITS, Loader, Replicas, at_hand, until
+from generation_service.adapters.cache.l1 import Level1
+from generation_service.adapters.cache.redis_level import RedisLevel
+from generation_service.adapters.cache.settings import CacheSettings
 from generation_service.adapters.cache.two_level import TwoLevelCache
+from generation_service.adapters.clock import LoopClock
 from generation_service.ports import CacheStatus, CacheUse, Loaded
 
 TRIES = 1_000
+
+
+class LateRead(RedisLevel):
+    """Redis whose answers are held up on their way once there is a gate."""
+
+    gate: asyncio.Event | None = None
+    held = 0
+
+    async def read(self, key: str) -> bytes | None:
+        raw = await super().read(key)
+        if self.gate is not None:
+            self.held += 1
+            await self.gate.wait()
+        return raw
 
 
 class SharedCacheContract:
@@ -74,6 +92,28 @@ class SharedCacheContract:
             pairs = await asyncio.gather(*(check(number) for number in range(start, start + 25)))
             disagreements += sum(first != second for first, second in pairs)
         assert disagreements == 0
+
+    async def test_value_that_was_replaced_on_its_way_is_not_kept(self, replicas: Replicas, url: str) -> None:
+        other = await replicas.add()
+        settings, clock = CacheSettings(prefix=replicas.prefix, timeout_seconds=2.0), LoopClock()
+        l1 = Level1(clock, max_entries=10, max_bytes=10**6, max_value_bytes=10**5)
+        late = LateRead(url, clock, settings)
+        cache = TwoLevelCache(l1, late, clock, settings=settings)
+        await cache.start()
+        await other.put("chat", "k", Loaded(b"old"))
+        await cache.get("chat", "any")  # so that the generation is known
+        late.gate = asyncio.Event()
+        reader = asyncio.create_task(cache.get("chat", "k"))
+        await until(lambda: late.held == 1)
+        await other.put("chat", "k", Loaded(b"new"))
+        await asyncio.sleep(0.05)  # the notice takes less than a millisecond
+        late.gate.set()
+        found = await reader
+        peeked = cache.peek("chat", "k")
+        await cache.close()
+        assert found is not None
+        assert found.value == b"old"  # it was asked for before the change
+        assert peeked is None
 
     async def test_stampede_on_three_replicas_is_one_load(self, replicas: Replicas) -> None:
         caches = [await replicas.add() for _ in range(3)]

@@ -75,6 +75,9 @@ async def test_answer_revoked_during_an_outage_does_not_come_back(server: CacheS
         await cache.put("chat", key, Loaded(b"old"))
     await cache.put("notes", "purged", Loaded(b"old"))
     server.pause()
+    async with asyncio.timeout(10):
+        while available(cache):  # as long as Redis is asked, its socket keeps the question until it wakes
+            await cache.get("chat", "other")
     await cache.delete("chat", "deleted")
     await cache.fetch("chat", "replaced", Loader(), CacheUse.REFRESH)
     await cache.purge("notes")
@@ -175,6 +178,18 @@ async def test_cache_starts_without_redis_and_finds_it_later(server: CacheServer
     await cache.close()
     assert found is not None
     assert found.status is CacheStatus.HIT_L2
+
+
+async def test_cache_closes_at_once_at_whatever_moment_of_its_start(server: CacheServer) -> None:
+    for turns in range(40):  # of the event loop; connecting takes about 20
+        cache = build_cache(server.url, LoopClock(), CacheSettings())
+        start = asyncio.create_task(cache.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        async with asyncio.timeout(5.0):
+            await cache.close()
 
 
 async def test_full_server_is_no_error_for_the_caller(server: CacheServer, replicas: Replicas) -> None:

@@ -107,6 +107,7 @@ class Tracker:
     async def _listen(self, connection: Connection) -> None:
         asked = False
         while True:
+            _end_if_cancelled()
             message = await connection.read_response(timeout=_HEARTBEAT_SECONDS)
             if message is None:
                 if asked:
@@ -121,8 +122,16 @@ class Tracker:
                 self._on_change(None if names is None else [name.decode(errors="replace") for name in names])
 
 
+def _end_if_cancelled() -> None:
+    """Make up for `asyncio.wait_for` of Python 3.11, in which the client sends: it can swallow a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _ask(connection: Connection, *command: str | bytes) -> object:
     await connection.send_command(*command, check_health=False)
+    _end_if_cancelled()
     answer = await connection.read_response(timeout=_CONNECT_SECONDS)
     if answer is None:
         raise TimeoutError(f"no answer to {command[0]!r} for {_CONNECT_SECONDS:g} s")
