@@ -13,10 +13,9 @@ from aiohttp import web
 from generation_service.adapters.cache.warming import SmartWarmer, WarmingSettings
 from generation_service.adapters.http import endpoints, openapi
 from generation_service.adapters.http.chat import ChatRoutes
-from generation_service.adapters.http.middleware import last_headers, measure
+from generation_service.adapters.http.middleware import around, last_headers
 from generation_service.adapters.http.operations import OperationsRoutes
 from generation_service.adapters.http.performance import PerformanceRoutes, PerformanceSources
-from generation_service.adapters.http.problems import problem_middleware
 from generation_service.adapters.http.wire import BODY_LIMIT_BYTES, estimated_tokens
 from generation_service.adapters.http.workflows import WorkflowRoutes
 from generation_service.adapters.postgres.history import MetricsHistory
@@ -225,7 +224,7 @@ def create_app(
     if missing := {endpoint.path for endpoint in served} - set(endpoints.ROUTES):
         raise LookupError(f"endpoints.ROUTES lacks {sorted(missing)}")
     operations.described_by(openapi.describe(served, work.step_types, settings.name, version("generation-operator")))
-    app = web.Application(middlewares=[measure(work.metrics), problem_middleware], client_max_size=BODY_LIMIT_BYTES)
+    app = web.Application(middlewares=[around(work.metrics)], client_max_size=BODY_LIMIT_BYTES)
     app[ENGINE] = work.engine
     app[CONNECTIONS] = connections
     app[BACKGROUND] = Background()

@@ -28,24 +28,21 @@ from generation_service.performance.activity import Activity
 from generation_service.performance.catalogue import (
     ACTION_RESULTS,
     ACTIONS,
-    CACHE_STATUSES,
     ENDED,
-    LEVELS,
     METRICS,
     OTHER,
     OUTCOMES,
-    STATUS_CLASSES,
     Kind,
     MetricSpec,
     Origin,
 )
+from generation_service.performance.tally import LEVEL_OF, HttpTally
 from generation_service.ports import CacheStatus
 
 Values: TypeAlias = "float | Mapping[tuple[str, ...], float | None] | None"
 Reader: TypeAlias = Callable[[], Values]  # one figure, or one for each combination of label values; None: not known
 
 API_PREFIX: Final = "/v1/"  # what the objectives are about; probes and scrapes would only make the figures look better
-_LEVEL_OF: Final = {CacheStatus.HIT_L1: "l1", CacheStatus.HIT_L2: "l2"}
 _SPECS: Final = {spec.name: spec for spec in METRICS}
 _PREFIX: Final = "generation_service_"
 
@@ -82,15 +79,12 @@ class Metrics:
         types = (*step_types, OTHER)
         self._step_seconds = self._histograms("step_duration_seconds", types)
         self._steps = self._counters("steps_total", types, OUTCOMES)
-        self._http = self._counters("http_responses_total", (*routes, OTHER), STATUS_CLASSES)
-        self._http_seconds = self._histogram("http_response_seconds")
-        self._cached_seconds = self._histograms("cached_response_seconds", LEVELS)
-        self._cache_responses = self._counters("cache_responses_total", CACHE_STATUSES)
         self._retries = self._counter("generator_retries_total")
         self._actions = self._counters("optimizer_actions_total", ACTIONS, ACTION_RESULTS)
         self._readings = _Readings(self._counter("scrape_errors_total"))
         self._registry.register(self._readings)
-        self._routes = frozenset(routes)
+        self._http = HttpTally({name.removeprefix(_PREFIX): spec for name, spec in _SPECS.items()}, routes)
+        self._registry.register(self._http)
         self._step_types = frozenset(step_types)
 
     # --- ports.Observer -----------------------------------------------------------------------------------------
@@ -134,19 +128,14 @@ class Metrics:
             seconds: from the request to the end of its answer.
             streamed: the time is that of a stream or of a wait that was asked for, and says nothing about the API.
         """
-        known = route if route in self._routes else OTHER
-        self._http[known, STATUS_CLASSES[min(max(status // 100, 2), 5) - 2]].inc()
-        if cache_status is not None:
-            self._cache_responses[(cache_status.value,)].inc()
+        self._http.count(route, status, cache_status)
         if not route.startswith(API_PREFIX):
             return
-        level = None if cache_status is None else _LEVEL_OF.get(cache_status)
+        level = None if cache_status is None else LEVEL_OF.get(cache_status)
         timed = not streamed and status != 499  # a client that left did not wait for an answer
         self._activity.responded(status, seconds if timed else None, cached=level is not None)
         if timed:
-            self._http_seconds.observe(seconds)
-            if level is not None:
-                self._cached_seconds[(level,)].observe(seconds)
+            self._http.timed(seconds, level)
 
     def workflow_ended(self, status: Status) -> None:
         """Count a workflow that reached a terminal status."""

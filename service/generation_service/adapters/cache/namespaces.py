@@ -27,6 +27,13 @@ class _Generation:
     purges_settled: int = 0  # fewer: Redis could not be told yet
 
 
+def _leaf(key: str) -> str:
+    """The last part of a name: short plain keys as they are (`=` is in no digest), of others the digest."""
+    if len(key) <= 64 and key.isascii() and key.isalnum():
+        return f"={key}"
+    return sha256(key.encode()).hexdigest()
+
+
 def _new_token() -> str:
     return secrets.token_hex(6)
 
@@ -53,7 +60,7 @@ class Namespaces:
         """The name, if it takes no I/O to know it."""
         generation = self._generations.get(namespace) or self._new(namespace)
         if generation.known or self._level is None or not self._level.available:
-            return generation.start + sha256(key.encode()).hexdigest()
+            return generation.start + _leaf(key)
         return None
 
     async def name(self, namespace: str, key: str, *, trusted: bool) -> str:
@@ -66,7 +73,7 @@ class Namespaces:
                     await self._settling.join(namespace, lambda _: self._settle(level, namespace, generation))
                 if not generation.known or not trusted:  # what we joined may have asked before the last purge
                     await self._settle(level, namespace, generation)
-        return generation.start + sha256(key.encode()).hexdigest()
+        return generation.start + _leaf(key)
 
     async def purge(self, namespace: str) -> None:
         """Forget the namespace: here at once; everywhere when Redis knows, which is tried until it works."""

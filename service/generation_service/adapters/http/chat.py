@@ -16,11 +16,12 @@ from aiohttp import web
 from generation_service.adapters.http import wire
 from generation_service.adapters.http.endpoints import Endpoint, Parameter, Reply
 from generation_service.adapters.http.events import STREAM_HEADERS
+from generation_service.adapters.http.kept import KeptAnswers
 from generation_service.domain.errors import DeadlineExceededError
 from generation_service.engine.admission import Phase
 from generation_service.engine.completions import Answer, ChatRequest, Completions
 from generation_service.engine.engine import Engine
-from generation_service.ports import CacheStatus, CacheUse, GeneratorError
+from generation_service.ports import CacheStatus, CacheUse, Found, GeneratorError
 
 CACHE_STATUS: Final = web.ResponseKey("cache_status", CacheStatus)
 KNOWN_BODIES: Final = 4096
@@ -40,6 +41,7 @@ class ChatRoutes:
         self._deadline_seconds = deadline_seconds
         # Digest of a raw body that was a valid question, to that question.
         self._known: OrderedDict[bytes, ChatRequest] = OrderedDict()
+        self._kept = KeptAnswers({"X-Generator": completions.generator.description, "Cache-Control": "no-store"})
 
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat completion; `"stream": true` answers in parts."""
@@ -51,7 +53,7 @@ class ChatRoutes:
             known = self._known.get(digest)
             found = None if known is None else self._completions.peek(known)
             if found is not None:
-                return self._whole(Answer(found.value, found.status, found.age_seconds))
+                return self._at_hand(request, found)
         parsed = wire.ChatBody.model_validate_json(body)
         fields = orjson.loads(body)
         chat = self._request(fields, body, use)
@@ -109,9 +111,19 @@ class ChatRoutes:
         except TimeoutError:
             raise DeadlineExceededError(self._deadline_seconds) from None
 
+    def _at_hand(self, request: web.Request, found: Found) -> web.StreamResponse:
+        response = None
+        if self._engine.admission.phase is Phase.SERVING:  # else the connection must be closed
+            headers = b"X-Cache: %b\r\nAge: %d\r\n" % (found.status.value.encode(), int(found.age_seconds))
+            response = self._kept.answer(request, found.value, headers)
+        if response is None:
+            return self._whole(Answer(found.value, found.status, found.age_seconds))
+        response[CACHE_STATUS] = found.status
+        return response
+
     def _whole(self, answer: Answer) -> web.Response:
         headers = {"X-Cache": answer.status.value, "Cache-Control": "no-store"}
-        if answer.age_seconds:
+        if answer.status in {CacheStatus.HIT_L1, CacheStatus.HIT_L2}:
             headers["Age"] = str(int(answer.age_seconds))
         response = web.Response(body=answer.body, content_type="application/json", headers=headers)
         response[CACHE_STATUS] = answer.status

@@ -1,4 +1,4 @@
-"""Measure every request, and let nobody keep a connection to a replica that goes away."""
+"""Around every request: measure it, answer what went wrong, and let nobody keep a connection to a replica that goes."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,6 +8,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from generation_service.adapters.http.chat import CACHE_STATUS
+from generation_service.adapters.http.kept import KeptAnswer
+from generation_service.adapters.http.problems import answer_to
 from generation_service.engine.admission import Admission, Phase
 from generation_service.ports import CacheStatus
 
@@ -21,8 +23,8 @@ class RequestObserver(Protocol):
         """Count one; `streamed`: its duration is the client's or a wait that was asked for, and says nothing."""
 
 
-def measure(observer: RequestObserver) -> Middleware:
-    """A middleware around the one that turns errors into answers."""
+def around(observer: RequestObserver) -> Middleware:
+    """The one middleware: each one more would cost every request two coroutines."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -31,11 +33,14 @@ def measure(observer: RequestObserver) -> Middleware:
         cache_status: CacheStatus | None = None
         streamed = False
         try:
-            response = await handler(request)
+            try:
+                response = await handler(request)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                response = answer_to(request, error)
             status = response.status
             cache_status = response.get(CACHE_STATUS)
-            # A response without a body at hand was sent in parts.
-            streamed = not isinstance(response, web.Response) or "Prefer" in request.headers
+            # A response without a body at hand was sent in parts, unless it is one from memory.
+            streamed = "Prefer" in request.headers or not isinstance(response, web.Response | KeptAnswer)
         finally:
             resource = request.match_info.route.resource
             route = "other" if resource is None else resource.canonical

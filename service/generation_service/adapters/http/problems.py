@@ -1,12 +1,12 @@
 """Every error as an RFC 9457 problem: one shape for the client, whatever went wrong and wherever.
 
-The middleware is the only place that maps an error to a status. An error that nobody foresaw is logged and answered
+This module is the only place that maps an error to a status. An error that nobody foresaw is logged and answered
 with 500 without its text, which may hold a client's data.
 """
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
@@ -69,24 +69,19 @@ def problem(
     return web.Response(status=status, body=orjson.dumps(body), content_type=CONTENT_TYPE, headers=headers)
 
 
-@web.middleware
-async def problem_middleware(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Answer errors of the domain, of validation and of aiohttp itself as problems."""
-    try:
-        return await handler(request)
-    except errors.WorkflowError as error:
-        return from_domain(error)
-    except ValidationError as error:
-        return _from_validation(error)
-    except web.HTTPException as error:
-        return _from_http(request, error)
-    except _OF_PORTS as error:
+def answer_to(request: web.Request, error: Exception) -> web.Response:
+    """The answer to a request that ended with an error of the domain, of validation, of aiohttp or of nobody's plan."""
+    match error:
+        case errors.WorkflowError():
+            return from_domain(error)
+        case ValidationError():
+            return _from_validation(error)
+        case web.HTTPException():
+            return _from_http(request, error)
+    if isinstance(error, _OF_PORTS):
         return _from_port(error)
-    except Exception:  # a fault of ours, whatever it is
-        logger.exception("unexpected error while answering %s %s", request.method, request.path)
-        return problem(500, "internal", "The service failed unexpectedly; its log says why.")
+    logger.error("unexpected error while answering %s %s", request.method, request.path, exc_info=error)
+    return problem(500, "internal", "The service failed unexpectedly; its log says why.")
 
 
 def from_domain(error: errors.WorkflowError) -> web.Response:

@@ -6,7 +6,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from generation_service.adapters.http.problems import problem_middleware
+from generation_service.adapters.clock import LoopClock
+from generation_service.adapters.http.middleware import around
+from generation_service.performance.activity import Activity
+from generation_service.performance.metrics import Metrics
 from service_world import WAIT, chat, samples, serving, steps
 
 GUIDE = [
@@ -136,7 +139,7 @@ async def test_unforeseen_error_is_500_without_its_text(caplog: pytest.LogCaptur
     async def broken(_request: web.Request) -> web.Response:
         raise RuntimeError("secret")
 
-    app = web.Application(middlewares=[problem_middleware])
+    app = web.Application(middlewares=[around(Metrics("test", Activity(LoopClock())))])
     app.router.add_get("/broken", broken)
     async with TestClient(TestServer(app)) as client:
         response = await client.get("/broken")

@@ -1,0 +1,75 @@
+"""Answers from memory, written head and body in one piece.
+
+aiohttp composes the head of an answer from a multi-dictionary, through six coroutines: 12 us, a fifth of what an answer
+from the cache costs. Here the head is a template.
+"""
+
+import time
+from email.utils import formatdate
+from typing import Final
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE
+
+LARGEST_BODY: Final = 65_536  # beyond, copying the body costs more than composing the head
+
+
+class KeptAnswer(web.StreamResponse):
+    """A 200 over a connection that stays open; aiohttp sends it like any other response, but only once.
+
+    Args:
+        whole: head and body.
+    """
+
+    def __init__(self, whole: bytes) -> None:
+        super().__init__()
+        self._whole = whole
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Send everything, and wait while the client does not read."""
+        writer = request.writer
+        await writer.write(self._whole)
+        await writer.drain()
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+
+class KeptAnswers:
+    """Makes them.
+
+    Args:
+        headers: of every one, besides those of HTTP itself.
+    """
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        lines = [f"{name}: {value}\r\n" for name, value in {**headers, "Server": SERVER_SOFTWARE}.items()]
+        self._common = "".join(lines).encode("latin-1")
+        self._second = -1
+        self._head = b""
+
+    def answer(self, request: web.Request, body: bytes, headers: bytes) -> KeptAnswer | None:
+        """An answer of JSON; None: this connection or body needs an ordinary response.
+
+        Args:
+            request: what is answered.
+            body: of the answer.
+            headers: lines of this one alone, each with its line end.
+        """
+        if len(body) > LARGEST_BODY or not request.keep_alive or request.version != HttpVersion11:
+            return None
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bDate: %b\r\n" % (
+                self._common,
+                formatdate(second, usegmt=True).encode(),
+            )
+        return KeptAnswer(b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, headers, len(body), body))
