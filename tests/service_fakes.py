@@ -182,11 +182,17 @@ class FakeCache:
         self.kept[namespace, key] = loaded.value
 
     async def fetch(
-        self, namespace: str, key: str, load: Callable[[], Awaitable[Loaded]], use: CacheUse = CacheUse.NORMAL
+        self,
+        namespace: str,
+        key: str,
+        load: Callable[[], Awaitable[Loaded]],
+        use: CacheUse = CacheUse.NORMAL,
+        timeout_seconds: float | None = None,
     ) -> Found:
         if use is CacheUse.NORMAL and (found := self.peek(namespace, key)) is not None:
             return found
-        loaded = await load()
+        async with asyncio.timeout(timeout_seconds):
+            loaded = await load()
         if use is CacheUse.NONE:
             return Found(loaded.value, CacheStatus.BYPASS)
         self.kept[namespace, key] = loaded.value

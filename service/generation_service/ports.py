@@ -300,10 +300,17 @@ class Cache(Protocol):
         """The answer if this process has it at hand: no I/O, so it can be asked before anything else."""
 
     async def fetch(
-        self, namespace: str, key: str, load: Callable[[], Awaitable[Loaded]], use: CacheUse = CacheUse.NORMAL
+        self,
+        namespace: str,
+        key: str,
+        load: Callable[[], Awaitable[Loaded]],
+        use: CacheUse = CacheUse.NORMAL,
+        timeout_seconds: float | None = None,
     ) -> Found:
         """The kept answer, or a loaded one. Callers of one key at one time share one load, over all replicas.
 
+        After `timeout_seconds` of waiting for a load of which this caller is not the only one, or for another replica,
+        it raises `TimeoutError`; with `CacheUse.NONE` the load alone bounds its time.
         A load that raises raises for all who wait for it, and nothing is kept. A cancelled caller disturbs no other;
         the load is cancelled when nobody waits for it any more.
         """

@@ -84,26 +84,37 @@ class Admission:
         finally:
             self._leave(started)
 
-    @asynccontextmanager
-    async def chat(self) -> AsyncIterator[None]:
-        """Admit a chat completion, hold a slot for it, and count how it ended."""
+    def chat(self, timeout_seconds: float | None = None) -> "ChatVisit":
+        """Admit a chat completion, hold a slot for it, and count how it ended.
+
+        Args:
+            timeout_seconds: for the wait; then entering raises `TimeoutError`.
+        """
+        return ChatVisit(self, timeout_seconds)
+
+    async def chat_enters(self, timeout_seconds: float | None) -> tuple[float, float]:
+        """Wait for a slot; says when the visitor came and when the slot was free.
+
+        Raises `DrainingError`, `QueueFullError`, `TimeoutError`.
+        """
         self._check()
         arrived = self._clock.now()
-        outcome = Outcome.ERROR  # a caller who gave up counts as one: the answer did not reach anybody
+        self._chats_waiting += 1
         try:
-            await self._wait_for_slot()
-            started = self._clock.now()
-            try:
-                yield
-                outcome = Outcome.SUCCESS
-            finally:
-                self._leave(started)
-        except QueueFullError:
+            await self._slots.acquire(timeout_seconds)
+        except PoolFullError:
             self._observer.rejected()
+            raise QueueFullError(self._queue_limit, self._retry_after_seconds()) from None
+        except BaseException:  # a caller who gave up counts as an error: the answer did not reach anybody
+            self._observer.finished(Outcome.ERROR, self._clock.now() - arrived)
             raise
-        except BaseException:
-            self._observer.finished(outcome, self._clock.now() - arrived)
-            raise
+        finally:
+            self._chats_waiting -= 1
+        return arrived, self._clock.now()
+
+    def chat_leaves(self, arrived: float, started: float, outcome: Outcome) -> None:
+        """Give the slot back."""
+        self._leave(started)
         self._observer.finished(outcome, self._clock.now() - arrived)
 
     def _check(self) -> None:
@@ -118,15 +129,6 @@ class Admission:
             self._observer.rejected()
             raise QueueFullError(self._queue_limit, self._retry_after_seconds())
 
-    async def _wait_for_slot(self) -> None:
-        self._chats_waiting += 1
-        try:
-            await self._slots.acquire()
-        except PoolFullError:
-            raise QueueFullError(self._queue_limit, self._retry_after_seconds()) from None
-        finally:
-            self._chats_waiting -= 1
-
     def _leave(self, started: float) -> None:
         seconds = self._clock.now() - started
         self._slots.release()
@@ -137,3 +139,22 @@ class Admission:
         """The time that the queue needs to pass, from how long work lately took."""
         turns = (self.queue_length + 1) / self._slots.size
         return max(1, min(LONGEST_RETRY_AFTER_SECONDS, math.ceil(turns * self._running_seconds)))
+
+
+class ChatVisit:
+    """One chat completion in a replica. A class: a context manager from a generator costs three times as much."""
+
+    __slots__ = ("_admission", "_arrived", "_started", "_timeout_seconds")
+
+    def __init__(self, admission: Admission, timeout_seconds: float | None) -> None:
+        self._admission = admission
+        self._timeout_seconds = timeout_seconds
+
+    async def __aenter__(self) -> None:
+        """See `Admission.chat_enters`."""
+        self._arrived, self._started = await self._admission.chat_enters(self._timeout_seconds)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Count what happened inside."""
+        outcome = Outcome.SUCCESS if kind is None else Outcome.ERROR
+        self._admission.chat_leaves(self._arrived, self._started, outcome)

@@ -22,7 +22,7 @@ LARGEST_STREAM_BYTES: Final = 4 * 1024 * 1024
 WARMING_TIMEOUT_SECONDS: Final = 60.0  # nobody waits for it
 _SEPARATOR: Final = b"\x1e"  # JSON never contains this byte as it is
 
-Gate = Callable[[], AbstractAsyncContextManager[None]]
+Gate = Callable[[float], AbstractAsyncContextManager[None]]  # takes the seconds that one may wait before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,13 @@ class ChatRequest:
     body: bytes  # what the generator gets
     canonical: bytes  # equal for requests that mean the same; a request too
     key: str  # of that
+    streamed: bool = False
 
     @classmethod
-    def of(cls, canonical: bytes, body: bytes | None = None) -> "ChatRequest":
+    def of(cls, canonical: bytes, body: bytes | None = None, *, streamed: bool = False) -> "ChatRequest":
         """A request whose meaning is `canonical`: keys sorted, fields without influence on the answer left out."""
-        return cls(
-            canonical if body is None else body, canonical, hashlib.blake2b(canonical, digest_size=20).hexdigest()
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer and where it came from."""
-
-    body: bytes
-    status: CacheStatus
-    age_seconds: float = 0.0
+        key = hashlib.blake2b(canonical, digest_size=20).hexdigest()
+        return cls(canonical if body is None else body, canonical, key, streamed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,7 @@ class Stream:
     parts: AsyncGenerator[bytes, None]
 
 
-def _open() -> AbstractAsyncContextManager[None]:
+def _open(_timeout_seconds: float) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
@@ -89,33 +80,36 @@ class Completions:
 
     async def complete(
         self, request: ChatRequest, timeout_seconds: float, use: CacheUse = CacheUse.NORMAL, gate: Gate = _open
-    ) -> Answer:
+    ) -> Found:
         """Answer a request.
 
         Args:
             request: without `stream`.
-            timeout_seconds: for the generator.
+            timeout_seconds: for everything; whoever shares a load has that of the one who started it, if it is less.
             use: of the cache.
             gate: entered only if the generator must be asked, around the wait for its pool.
 
-        Raises `GeneratorError`, `PoolFullError`, and whatever the gate raises.
+        Raises `GeneratorError`, `PoolFullError`, `TimeoutError`, and whatever the gate raises.
         """
+        # No timer around it all: each wait has its own, and those that need not wait need none.
+        now = asyncio.get_running_loop().time
+        until = now() + timeout_seconds
 
         async def load() -> Loaded:
-            async with gate():
-                await self._pool.acquire()  # by hand: a context manager would cost more than the place
+            async with gate(until - now()):
+                await self._pool.acquire(until - now())  # by hand: a context manager would cost more than the place
                 try:
-                    completion = await self.generator.complete(request.body, timeout_seconds)
+                    completion = await self.generator.complete(request.body, until - now())
                 finally:
                     self._pool.release()
             if completion.retries:
                 self._retried(completion.retries)
             return Loaded(completion.body)
 
-        found = await self._cache.fetch(WHOLE, request.key, load, use)
+        found = await self._cache.fetch(WHOLE, request.key, load, use, timeout_seconds)
         if use is CacheUse.NORMAL:
             self._warmer.record(WHOLE, request.key, request.canonical)
-        return Answer(found.value, found.status, found.age_seconds)
+        return found
 
     async def warm(self, canonical: bytes) -> None:
         """Ask again what was asked before, so that the next one finds the answer. Raises as `complete`."""
@@ -145,7 +139,11 @@ class Completions:
     async def _from_generator(
         self, request: ChatRequest, timeout_seconds: float, gate: Gate
     ) -> AsyncGenerator[bytes, None]:
-        async with gate(), self._pool.slot(), aclosing(self.generator.stream(request.body, timeout_seconds)) as parts:
+        async with (
+            gate(timeout_seconds),
+            self._pool.slot(timeout_seconds),
+            aclosing(self.generator.stream(request.body, timeout_seconds)) as parts,
+        ):
             async for part in parts:
                 yield part
 

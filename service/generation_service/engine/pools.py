@@ -52,16 +52,19 @@ class Pool:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold a place. Raises `PoolFullError` without waiting."""
-        await self.acquire()
+    async def slot(self, timeout_seconds: float | None = None) -> AsyncIterator[None]:
+        """Hold a place. Raises as `acquire`."""
+        await self.acquire(timeout_seconds)
         try:
             yield
         finally:
             self.release()
 
-    async def acquire(self) -> None:
-        """Take a place, waiting for it in the queue if need be. Raises `PoolFullError` without waiting."""
+    async def acquire(self, timeout_seconds: float | None = None) -> None:
+        """Take a place, waiting for it in the queue if need be.
+
+        Raises `PoolFullError` without waiting, and `TimeoutError`.
+        """
         if self._busy < self._size:  # then nobody waits: a place becomes free only when the queue is empty
             self._busy += 1
             return
@@ -69,6 +72,10 @@ class Pool:
             raise PoolFullError(self.name, self._queue_limit)
         place = asyncio.get_running_loop().create_future()
         self._waiting[place] = None
+        async with asyncio.timeout(timeout_seconds):
+            await self._wait(place)
+
+    async def _wait(self, place: "asyncio.Future[None]") -> None:
         try:
             await place
         except asyncio.CancelledError:

@@ -80,7 +80,9 @@ class GenerateStep(TypedStep[GenerateInputs]):
             ) from error
         except PoolFullError as error:
             raise StepError(str(error), retryable=True) from error
-        return {**_text_and_tokens(answer.body), "cache": answer.status.value}
+        except TimeoutError:
+            raise StepError("the time was over before the generator was asked", retryable=False) from None
+        return {**_text_and_tokens(answer.value), "cache": answer.status.value}
 
 
 def _may_pass(status: int | None) -> bool:

@@ -102,7 +102,14 @@ class TwoLevelCache:
         self._counts.l1_hits += 1
         return Found(answer.value, CacheStatus.HIT_L1, answer.age(now))
 
-    async def fetch(self, namespace: str, key: str, load: Load, use: CacheUse = CacheUse.NORMAL) -> Found:
+    async def fetch(
+        self,
+        namespace: str,
+        key: str,
+        load: Load,
+        use: CacheUse = CacheUse.NORMAL,
+        timeout_seconds: float | None = None,
+    ) -> Found:
         """The kept answer, or a loaded one."""
         if use is CacheUse.NONE:
             self._counts.bypassed += 1
@@ -110,17 +117,23 @@ class TwoLevelCache:
         name = await self._name(namespace, key)
         if use is CacheUse.REFRESH:
             self._counts.refreshed += 1
-            return await self._flights.join((name, True), lambda flight: self._load_once(name, load, flight, True))
+            async with asyncio.timeout(timeout_seconds):
+                return await self._flights.join((name, True), lambda flight: self._load_once(name, load, flight, True))
         lookup = await self._levels.find(name)
         self._count(lookup)
         if lookup.answer is not None:
             self._consider_refresh(name, lookup.answer, load)
             return self._found(lookup.answer, lookup.status)
-        if self._flights.get((name, True)) is not None:  # what somebody has loaded anew is good for everybody
-            return await self._flights.join((name, True), lambda flight: self._load_once(name, load, flight, True))
-        if lookup.l2_answered:
-            return await self._flights.join((name, False), lambda flight: self._load_once(name, load, flight, False))
-        return await self._flights.join((name, False), lambda flight: self._load(name, load, flight, replaces=False))
+        async with asyncio.timeout(timeout_seconds):  # not before: a look is bounded by itself and must cost little
+            if self._flights.get((name, True)) is not None:  # what somebody has loaded anew is good for everybody
+                return await self._flights.join((name, True), lambda flight: self._load_once(name, load, flight, True))
+            if lookup.l2_answered:
+                return await self._flights.join(
+                    (name, False), lambda flight: self._load_once(name, load, flight, False)
+                )
+            return await self._flights.join(
+                (name, False), lambda flight: self._load(name, load, flight, replaces=False)
+            )
 
     async def get(self, namespace: str, key: str) -> Found | None:
         """The kept answer from either level."""

@@ -23,6 +23,7 @@ from generation_service.ports import Clock, Completion, GeneratorError
 Result = TypeVar("Result")
 
 DONE: Final = b"[DONE]"
+_ERROR_BODY_SECONDS: Final = 1.0  # how long to wait for the words after the status of an error
 RETRYABLE_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
 
@@ -75,6 +76,9 @@ class OpenAIGenerator:
         rate = settings.requests_per_second
         self._limiter = None if rate is None else AsyncLimiter(rate, 1.0)
         self._session: aiohttp.ClientSession | None = None
+        self._while_streaming = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_seconds, sock_read=settings.silence_seconds
+        )
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -94,9 +98,8 @@ class OpenAIGenerator:
         stamina.instrumentation.set_on_retry_hooks([])  # we count retries ourselves; its log lines would be twice
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._settings.connections, ttl_dns_cache=30),
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=self._settings.connect_seconds, sock_read=self._settings.silence_seconds
-            ),
+            # A whole answer is silent until it is there, so the caller's deadline alone bounds it.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -112,13 +115,17 @@ class OpenAIGenerator:
     async def complete(self, body: bytes, timeout_seconds: float) -> Completion:
         """See `ports.Generator.complete`."""
         until = asyncio.get_running_loop().time() + timeout_seconds
-        answer, retries = await self._with_retries(lambda: self._whole(body, until), until)
+        answer, retries = await self._with_retries(
+            lambda: self._exchange(body, until, self._read, self._breaker.succeeded), until
+        )
         return Completion(answer, retries)
 
     async def stream(self, body: bytes, timeout_seconds: float) -> AsyncGenerator[bytes, None]:
         """See `ports.Generator.stream`. Tried again only until the answer's headers have come."""
         until = asyncio.get_running_loop().time() + timeout_seconds
-        response, _ = await self._with_retries(lambda: self._open(body, until), until)
+        response, _ = await self._with_retries(
+            lambda: self._exchange(body, until, _itself, _later, self._while_streaming), until
+        )
         splitter = EventSplitter()
         good = False
         try:
@@ -175,26 +182,51 @@ class OpenAIGenerator:
             return False
         return asked or True
 
-    async def _whole(self, body: bytes, until: float) -> bytes:
-        response = await self._open(body, until)
+    async def _exchange(
+        self,
+        body: bytes,
+        until: float,
+        finish: Callable[[aiohttp.ClientResponse], Awaitable[Result]],
+        good: Callable[[], None],
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> Result:
+        """Send the request and have its answer finished, under one timer, with one verdict for the breaker."""
+        if self._session is None:
+            raise GeneratorError("the generator was not started")
+        if not self._breaker.admit():
+            wait = max(1.0, self._breaker.seconds_left)
+            raise GeneratorError("the generator fails and is left alone for a while", retry_after_seconds=wait)
         verdict = self._breaker.abandoned  # unless the answer says something about the generator
+        response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout_at(until):
-                answer = await self._read(response)
-            verdict = self._breaker.succeeded
+                if self._limiter is not None:
+                    await self._limiter.acquire()
+                response = await self._session.post(
+                    self._url, data=body, headers=self._headers, timeout=limits or self._session.timeout
+                )
+                if response.status >= 400:
+                    raise await self._refused(response)
+                result = await finish(response)
         except TimeoutError:
             verdict = self._breaker.failed
-            raise GeneratorError("the generator did not finish in time") from None
-        except (aiohttp.ClientError, OSError) as error:
+            raise GeneratorError("the generator did not answer in time") from None
+        except (aiohttp.ClientError, OSError) as fault:
             verdict = self._breaker.failed
-            raise _PassingError(f"the generator's answer broke off ({type(error).__name__})") from None
-        except GeneratorError:
-            verdict = self._breaker.failed
+            # The error's own text may name the URL with its password.
+            what = "the generator cannot be reached" if response is None else "the generator's answer broke off"
+            raise _PassingError(f"{what} ({type(fault).__name__})") from None
+        except GeneratorError as error:
+            if error.status is None or error.status >= 500:
+                verdict = self._breaker.failed
             raise
+        else:
+            verdict = good
+            return result
         finally:
             verdict()
-            response.close()  # only the connection of an answer that was not read to its end is cut
-        return answer
+            if verdict is not good and response is not None:
+                response.close()  # cut, as it was not read to its end
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self._settings.largest_answer_bytes
@@ -210,46 +242,14 @@ class OpenAIGenerator:
             raise GeneratorError("the generator's answer is not JSON; is GENERATOR_URL right?")
         return answer
 
-    async def _open(self, body: bytes, until: float) -> aiohttp.ClientResponse:
-        """Send the request; return with the headers of a good answer. Then the breaker waits for a verdict."""
-        if self._session is None:
-            raise GeneratorError("the generator was not started")
-        if not self._breaker.admit():
-            wait = max(1.0, self._breaker.seconds_left)
-            raise GeneratorError("the generator fails and is left alone for a while", retry_after_seconds=wait)
-        verdict = self._breaker.abandoned
-        try:
-            async with asyncio.timeout_at(until):
-                if self._limiter is not None:
-                    await self._limiter.acquire()
-                response = await self._session.post(self._url, data=body, headers=self._headers)
-            if response.status < 400:
-                verdict = _later
-                return response
-            error = await self._refused(response, until)
-            if response.status >= 500:
-                verdict = self._breaker.failed
-        except TimeoutError:
-            verdict = self._breaker.failed
-            raise GeneratorError("the generator did not answer in time") from None
-        except (aiohttp.ClientError, OSError) as fault:
-            verdict = self._breaker.failed
-            # The error's own text may name the URL with its password.
-            raise _PassingError(f"the generator cannot be reached ({type(fault).__name__})") from None
-        finally:
-            verdict()
-        raise error
-
-    async def _refused(self, response: aiohttp.ClientResponse, until: float) -> GeneratorError:
+    async def _refused(self, response: aiohttp.ClientResponse) -> GeneratorError:
         wait = _retry_after_seconds(response.headers.get("Retry-After"))
         body = b""
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout(_ERROR_BODY_SECONDS):
                 body = await response.content.read(65_536)
         except (TimeoutError, aiohttp.ClientError, OSError):
             pass  # the status alone says enough
-        finally:
-            response.close()
         status = response.status
         kind = _PassingError if status in RETRYABLE_STATUSES else GeneratorError
         return kind(f"the generator answered with status {status}", status=status, retry_after_seconds=wait, body=body)
@@ -265,6 +265,11 @@ class OpenAIGenerator:
         if not piece:
             raise GeneratorError("the generator's stream broke off before its end")
         return piece
+
+
+async def _itself(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    """A stream is finished by its reader."""
+    return response
 
 
 def _later() -> None:

@@ -16,10 +16,10 @@ from aiohttp import web
 from generation_service.adapters.http import wire
 from generation_service.adapters.http.endpoints import Endpoint, Parameter, Reply
 from generation_service.adapters.http.events import STREAM_HEADERS
-from generation_service.adapters.http.kept import KeptAnswers
+from generation_service.adapters.http.whole import WholeAnswers
 from generation_service.domain.errors import DeadlineExceededError
 from generation_service.engine.admission import Phase
-from generation_service.engine.completions import Answer, ChatRequest, Completions
+from generation_service.engine.completions import ChatRequest, Completions
 from generation_service.engine.engine import Engine
 from generation_service.ports import CacheStatus, CacheUse, Found, GeneratorError
 
@@ -41,27 +41,30 @@ class ChatRoutes:
         self._deadline_seconds = deadline_seconds
         # Digest of a raw body that was a valid question, to that question.
         self._known: OrderedDict[bytes, ChatRequest] = OrderedDict()
-        self._kept = KeptAnswers({"X-Generator": completions.generator.description, "Cache-Control": "no-store"})
+        self._whole = WholeAnswers(
+            {"X-Generator": completions.generator.description, "Cache-Control": "no-store"}, engine.admission
+        )
 
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat completion; `"stream": true` answers in parts."""
         body = await request.read()
-        use = _cache_use(request.headers.get("Cache-Control"))
-        digest = b""
-        if use is CacheUse.NORMAL:
-            digest = hashlib.blake2b(body, digest_size=16).digest()
-            known = self._known.get(digest)
-            found = None if known is None else self._completions.peek(known)
-            if found is not None:
-                return self._at_hand(request, found)
-        parsed = wire.ChatBody.model_validate_json(body)
-        fields = orjson.loads(body)
-        chat = self._request(fields, body, use)
-        if parsed.stream:
-            return await self._streamed(request, chat, use)
-        if digest:
+        control = request.headers.get("Cache-Control")
+        use = CacheUse.NORMAL if control is None else _cache_use(control)
+        digest = hashlib.blake2b(body, digest_size=16).digest()
+        chat = self._known.get(digest)
+        if chat is None:
+            chat = self._parsed(body)
+            if chat.streamed:
+                return await self._streamed(request, chat, use)
             self._remember(digest, chat, len(body))
-        return self._whole(await self._in_time(chat, use))
+        found = self._completions.peek(chat) if use is CacheUse.NORMAL else None
+        answer = await self._in_time(chat, use) if found is None else found
+        headers = {"X-Cache": answer.status.value}
+        if answer.status is CacheStatus.HIT_L1 or answer.status is CacheStatus.HIT_L2:
+            headers["Age"] = str(int(answer.age_seconds))
+        response = self._whole.answer(request, answer.value, headers)
+        response[CACHE_STATUS] = answer.status
+        return response
 
     def endpoints(self) -> list[Endpoint]:
         """What is served, for the router and the description."""
@@ -96,44 +99,35 @@ class ChatRoutes:
             )
         ]  # fmt: skip
 
-    def _request(self, fields: dict[str, object], body: bytes, use: CacheUse) -> ChatRequest:
+    def _parsed(self, body: bytes) -> ChatRequest:
+        """The question. Raises pydantic's `ValidationError`."""
+        streamed = wire.ChatBody.model_validate_json(body).stream
+        fields = orjson.loads(body)
         if fields.get("model") is None:
             fields["model"] = self._model
             body = orjson.dumps(fields)
-        if use is CacheUse.NONE:
-            return ChatRequest(body, body, "")  # its meaning matters to the cache alone
-        return ChatRequest.of(wire.canonical_chat(fields, self._model), body)
+        return ChatRequest.of(wire.canonical_chat(fields, self._model), body, streamed=streamed)
 
-    async def _in_time(self, chat: ChatRequest, use: CacheUse) -> Answer:
+    async def _in_time(self, chat: ChatRequest, use: CacheUse) -> Found:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._deadline_seconds
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._completions.complete(chat, self._deadline_seconds, use, self._engine.admission.chat)
+            return await self._completions.complete(chat, self._deadline_seconds, use, self._engine.admission.chat)
         except TimeoutError:
             raise DeadlineExceededError(self._deadline_seconds) from None
-
-    def _at_hand(self, request: web.Request, found: Found) -> web.StreamResponse:
-        response = None
-        if self._engine.admission.phase is Phase.SERVING:  # else the connection must be closed
-            headers = b"X-Cache: %b\r\nAge: %d\r\n" % (found.status.value.encode(), int(found.age_seconds))
-            response = self._kept.answer(request, found.value, headers)
-        if response is None:
-            return self._whole(Answer(found.value, found.status, found.age_seconds))
-        response[CACHE_STATUS] = found.status
-        return response
-
-    def _whole(self, answer: Answer) -> web.Response:
-        headers = {"X-Cache": answer.status.value, "Cache-Control": "no-store"}
-        if answer.status in {CacheStatus.HIT_L1, CacheStatus.HIT_L2}:
-            headers["Age"] = str(int(answer.age_seconds))
-        response = web.Response(body=answer.body, content_type="application/json", headers=headers)
-        response[CACHE_STATUS] = answer.status
-        return response
+        except GeneratorError:
+            if loop.time() >= until:  # it was the generator that used up the time
+                raise DeadlineExceededError(self._deadline_seconds) from None
+            raise
 
     async def _streamed(self, request: web.Request, chat: ChatRequest, use: CacheUse) -> web.StreamResponse:
         stream = await self._completions.stream(chat, self._deadline_seconds, use, self._engine.admission.chat)
         async with aclosing(stream.parts) as parts:
             # The first part before the headers: what fails until then is answered with its own status.
-            first = await anext(parts, None)
+            try:
+                first = await anext(parts, None)
+            except TimeoutError:
+                raise DeadlineExceededError(self._deadline_seconds) from None
             response = web.StreamResponse(headers={**STREAM_HEADERS, "X-Cache": stream.status.value})
             response[CACHE_STATUS] = stream.status
             await response.prepare(request)
@@ -160,9 +154,7 @@ class ChatRoutes:
                 self._known.popitem(last=False)
 
 
-def _cache_use(header: str | None) -> CacheUse:
-    if header is None:
-        return CacheUse.NORMAL
+def _cache_use(header: str) -> CacheUse:
     directives = {part.strip().lower() for part in header.split(",")}
     if "no-store" in directives:
         return CacheUse.NONE

@@ -8,8 +8,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from generation_service.adapters.http.chat import CACHE_STATUS
-from generation_service.adapters.http.kept import KeptAnswer
 from generation_service.adapters.http.problems import answer_to
+from generation_service.adapters.http.whole import WholeAnswer
 from generation_service.engine.admission import Admission, Phase
 from generation_service.ports import CacheStatus
 
@@ -39,8 +39,8 @@ def around(observer: RequestObserver) -> Middleware:
                 response = answer_to(request, error)
             status = response.status
             cache_status = response.get(CACHE_STATUS)
-            # A response without a body at hand was sent in parts, unless it is one from memory.
-            streamed = "Prefer" in request.headers or not isinstance(response, web.Response | KeptAnswer)
+            # A response without a body at hand was sent in parts.
+            streamed = "Prefer" in request.headers or not isinstance(response, web.Response | WholeAnswer)
         finally:
             resource = request.match_info.route.resource
             route = "other" if resource is None else resource.canonical

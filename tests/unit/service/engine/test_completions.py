@@ -36,7 +36,7 @@ async def test_answer_is_kept_and_found_again() -> None:
     await world.clock.pass_time(1)
     assert (await first).status is CacheStatus.MISS
     assert world.completions.peek(ask("a")) is not None
-    assert (await world.completions.complete(ask("a"), 30)).body == (await first).body
+    assert (await world.completions.complete(ask("a"), 30)).value == (await first).value
     assert world.generator.started == ["a"]
 
 
@@ -59,11 +59,26 @@ async def test_calls_are_bounded_by_the_pool_and_the_queue_before_it() -> None:
     assert world.generator.most_running == 2
 
 
+async def test_wait_for_the_pool_ends_with_the_time_that_is_given() -> None:
+    world = World(size=1)
+    first = asyncio.create_task(world.completions.complete(ask("a"), 30))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await world.completions.complete(ask("b"), 0.01, CacheUse.NONE)
+    await world.clock.pass_time(5)
+    assert (await first).status is CacheStatus.MISS
+    assert world.generator.started == ["a"]
+    after = asyncio.create_task(world.completions.complete(ask("c"), 30))
+    await world.clock.pass_time(5)
+    assert (await after).status is CacheStatus.MISS, "the place of the one who gave up is free"
+
+
 async def test_gate_is_entered_only_when_the_generator_is_asked() -> None:
     world = World()
     entered: list[str] = []
 
-    def gate() -> AbstractAsyncContextManager[None]:
+    def gate(_timeout_seconds: float) -> AbstractAsyncContextManager[None]:
         @asynccontextmanager
         async def inner() -> AsyncIterator[None]:
             entered.append("in")

@@ -1,4 +1,4 @@
-"""Answers from memory, written head and body in one piece.
+"""Answers whose body is at hand, written head and body in one piece.
 
 aiohttp composes the head of an answer from a multi-dictionary, through six coroutines: 12 us, a fifth of what an answer
 from the cache costs. Here the head is a template.
@@ -12,10 +12,12 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
+from generation_service.engine.admission import Admission, Phase
+
 LARGEST_BODY: Final = 65_536  # beyond, copying the body costs more than composing the head
 
 
-class KeptAnswer(web.StreamResponse):
+class WholeAnswer(web.StreamResponse):
     """A 200 over a connection that stays open; aiohttp sends it like any other response, but only once.
 
     Args:
@@ -42,29 +44,31 @@ class KeptAnswer(web.StreamResponse):
         """Nothing is left to send."""
 
 
-class KeptAnswers:
-    """Makes them.
+class WholeAnswers:
+    """Makes them, all of JSON.
 
     Args:
         headers: of every one, besides those of HTTP itself.
+        admission: knows whether connections may stay open.
     """
 
-    def __init__(self, headers: dict[str, str]) -> None:
+    def __init__(self, headers: dict[str, str], admission: Admission) -> None:
+        self._headers = headers
+        self._admission = admission
         lines = [f"{name}: {value}\r\n" for name, value in {**headers, "Server": SERVER_SOFTWARE}.items()]
         self._common = "".join(lines).encode("latin-1")
         self._second = -1
         self._head = b""
 
-    def answer(self, request: web.Request, body: bytes, headers: bytes) -> KeptAnswer | None:
-        """An answer of JSON; None: this connection or body needs an ordinary response.
-
-        Args:
-            request: what is answered.
-            body: of the answer.
-            headers: lines of this one alone, each with its line end.
-        """
-        if len(body) > LARGEST_BODY or not request.keep_alive or request.version != HttpVersion11:
-            return None
+    def answer(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+        """The answer to a request; `headers` are those of this one alone."""
+        if (
+            len(body) > LARGEST_BODY
+            or self._admission.phase is not Phase.SERVING  # then the connection must be closed
+            or not request.keep_alive
+            or request.version != HttpVersion11
+        ):
+            return web.Response(body=body, content_type="application/json", headers={**self._headers, **headers})
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -72,4 +76,5 @@ class KeptAnswers:
                 self._common,
                 formatdate(second, usegmt=True).encode(),
             )
-        return KeptAnswer(b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, headers, len(body), body))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
+        return WholeAnswer(b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, lines, len(body), body))
