@@ -12,8 +12,8 @@ from aiohttp import web
 
 from generation_service.adapters.cache.warming import SmartWarmer, WarmingSettings
 from generation_service.adapters.http import endpoints, openapi
+from generation_service.adapters.http.around import around, last_headers
 from generation_service.adapters.http.chat import ChatRoutes
-from generation_service.adapters.http.middleware import around, last_headers
 from generation_service.adapters.http.operations import OperationsRoutes
 from generation_service.adapters.http.performance import PerformanceRoutes, PerformanceSources
 from generation_service.adapters.http.wire import BODY_LIMIT_BYTES, estimated_tokens
@@ -224,11 +224,11 @@ def create_app(
     if missing := {endpoint.path for endpoint in served} - set(endpoints.ROUTES):
         raise LookupError(f"endpoints.ROUTES lacks {sorted(missing)}")
     operations.described_by(openapi.describe(served, work.step_types, settings.name, version("generation-operator")))
-    app = web.Application(middlewares=[around(work.metrics)], client_max_size=BODY_LIMIT_BYTES)
+    app = web.Application(client_max_size=BODY_LIMIT_BYTES)
     app[ENGINE] = work.engine
     app[CONNECTIONS] = connections
     app[BACKGROUND] = Background()
-    app.add_routes(endpoints.routes(served))
+    app.add_routes(endpoints.routes(served, around(work.metrics)))
     app.on_response_prepare.append(last_headers(work.admission, backends.generator.description))
     app.cleanup_ctx.append(_running(work, care, backends, settings, clock))
     return app

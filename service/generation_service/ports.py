@@ -7,7 +7,7 @@ the in-memory one included, passes the same contract suite.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from generation_service.domain.workflow import (
@@ -258,7 +258,7 @@ class Generator(Protocol):
 # --- cache ---------------------------------------------------------------------------------------------------------
 
 
-class CacheStatus(Enum):
+class CacheStatus(StrEnum):
     """Where an answer came from, as in the header `X-Cache`."""
 
     HIT_L1 = "HIT-L1"

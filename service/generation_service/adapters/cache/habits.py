@@ -100,6 +100,10 @@ class Successors(Generic[Key]):
             self._table.move_to_end(last)
         followers.add(key, now)
 
+    def interrupt(self) -> None:
+        """Forget what came last: the next key does not follow it."""
+        self._last = None
+
     def likely(self, key: Key, now: float, *, support: float, share: float) -> list[Key]:
         """Keys that followed at least `support` times (decayed) and in this `share` of the cases, likeliest first."""
         followers = self._table.get(key)

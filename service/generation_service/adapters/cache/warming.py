@@ -7,6 +7,7 @@ it. Nothing here is ever waited for by a request.
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class WarmingSettings:
     share: float = 0.3  # and in this share of the cases
     half_life_seconds: float = 600.0  # of everything that is learned
     keys: int = 2_000  # that are remembered, with their requests
+    learned_per_second: int = 2_000  # requests that are learned from, about 4 us each; of the others only use is noted
     request_bytes: int = 16 * 1024  # larger requests are not remembered
     requests_bytes: int = 16 * 1024 * 1024  # of all remembered requests
     useful_ratio: float = 0.2  # of warmed answers must be asked for; below it the warming stops
@@ -109,6 +111,8 @@ class SmartWarmer:
         self._record = _Record(settings)
         self._running: set[Target] = set()
         self._task: asyncio.Task[None] | None = None
+        self._second_ends = -math.inf
+        self._learned = 0  # in this second
         self._failures = 0
         self._skipped_budget = 0
         self._skipped_saturated = 0
@@ -119,6 +123,13 @@ class SmartWarmer:
         now = self._clock.now()
         target = (namespace, key)
         self._record.asked(target, now)
+        if now >= self._second_ends:
+            self._second_ends = now + 1.0
+            self._learned = 0
+        self._learned += 1
+        if self._learned > self._settings.learned_per_second:
+            self._successors.interrupt()
+            return
         self._frequent.add(target, now)
         self._successors.add(target, now)
         self._requests.keep(target, request)

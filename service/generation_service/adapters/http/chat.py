@@ -16,14 +16,13 @@ from aiohttp import web
 from generation_service.adapters.http import wire
 from generation_service.adapters.http.endpoints import Endpoint, Parameter, Reply
 from generation_service.adapters.http.events import STREAM_HEADERS
-from generation_service.adapters.http.whole import WholeAnswers
+from generation_service.adapters.http.whole import CACHE_STATUS, WholeAnswers
 from generation_service.domain.errors import DeadlineExceededError
 from generation_service.engine.admission import Phase
 from generation_service.engine.completions import ChatRequest, Completions
 from generation_service.engine.engine import Engine
-from generation_service.ports import CacheStatus, CacheUse, Found, GeneratorError
+from generation_service.ports import CacheUse, Found, GeneratorError
 
-CACHE_STATUS: Final = web.ResponseKey("cache_status", CacheStatus)
 KNOWN_BODIES: Final = 4096
 LARGEST_KNOWN_BODY: Final = 65_536
 _GOING: Final = (
@@ -41,9 +40,7 @@ class ChatRoutes:
         self._deadline_seconds = deadline_seconds
         # Digest of a raw body that was a valid question, to that question.
         self._known: OrderedDict[bytes, ChatRequest] = OrderedDict()
-        self._whole = WholeAnswers(
-            {"X-Generator": completions.generator.description, "Cache-Control": "no-store"}, engine.admission
-        )
+        self._whole = WholeAnswers(completions.generator.description, engine.admission)
 
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
         """Answer a chat completion; `"stream": true` answers in parts."""
@@ -59,12 +56,7 @@ class ChatRoutes:
             self._remember(digest, chat, len(body))
         found = self._completions.peek(chat) if use is CacheUse.NORMAL else None
         answer = await self._in_time(chat, use) if found is None else found
-        headers = {"X-Cache": answer.status.value}
-        if answer.status is CacheStatus.HIT_L1 or answer.status is CacheStatus.HIT_L2:
-            headers["Age"] = str(int(answer.age_seconds))
-        response = self._whole.answer(request, answer.value, headers)
-        response[CACHE_STATUS] = answer.status
-        return response
+        return self._whole.answer(request, answer)
 
     def endpoints(self) -> list[Endpoint]:
         """What is served, for the router and the description."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import BaseModel
 
+from generation_service.performance.catalogue import OTHER
+
 # Label values of the metrics, which are made before the handlers; `app` refuses to start when an endpoint is missing.
 ROUTES: Final = (
     "/v1/workflows",
@@ -29,6 +31,9 @@ ROUTES: Final = (
     "/metrics",
     "/openapi.json",
 )
+
+_ANYTHING: Final = "/{path:.*}"  # last in the table
+_ANYTHING_CANONICAL: Final = "/{path}"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,12 +74,29 @@ class Endpoint:
     body: type[BaseModel] | None = None
 
 
-def routes(endpoints: Iterable[Endpoint]) -> list[web.RouteDef]:
-    """What aiohttp's router takes. HEAD is answered wherever GET is."""
+def routes(endpoints: Iterable[Endpoint], around: Callable[[str, Handler], Handler]) -> list[web.RouteDef]:
+    """What aiohttp's router takes. HEAD is answered wherever GET is.
+
+    Args:
+        endpoints: what is served.
+        around: makes the handler for a route from the endpoint's own; also from the one that finds nothing.
+    """
     table = []
     for endpoint in endpoints:
+        handler = around(endpoint.path, endpoint.handler)
         if endpoint.method == "GET":
-            table.append(web.get(endpoint.path, endpoint.handler))
+            table.append(web.get(endpoint.path, handler))
         else:
-            table.append(web.route(endpoint.method, endpoint.path, endpoint.handler))
+            table.append(web.route(endpoint.method, endpoint.path, handler))
+    table.append(web.route("*", _ANYTHING, around(OTHER, _find_nothing)))
     return table
+
+
+async def _find_nothing(request: web.Request) -> web.StreamResponse:
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != _ANYTHING_CANONICAL:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
+    raise web.HTTPNotFound

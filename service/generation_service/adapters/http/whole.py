@@ -13,19 +13,26 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
 from generation_service.engine.admission import Admission, Phase
+from generation_service.ports import CacheStatus, Found
 
+_NAMES: Final = {status: status.value.encode() for status in CacheStatus}
 LARGEST_BODY: Final = 65_536  # beyond, copying the body costs more than composing the head
+
+
+CACHE_STATUS: Final = web.ResponseKey("cache_status", CacheStatus)
 
 
 class WholeAnswer(web.StreamResponse):
     """A 200 over a connection that stays open; aiohttp sends it like any other response, but only once.
 
     Args:
+        cache_status: where the body came from.
         whole: head and body.
     """
 
-    def __init__(self, whole: bytes) -> None:
+    def __init__(self, cache_status: CacheStatus, whole: bytes) -> None:
         super().__init__()
+        self.cache_status = cache_status
         self._whole = whole
 
     @property
@@ -45,30 +52,37 @@ class WholeAnswer(web.StreamResponse):
 
 
 class WholeAnswers:
-    """Makes them, all of JSON.
+    """Makes them, all of JSON, with the headers that say where they came from.
 
     Args:
-        headers: of every one, besides those of HTTP itself.
+        generator: what generates the texts.
         admission: knows whether connections may stay open.
     """
 
-    def __init__(self, headers: dict[str, str], admission: Admission) -> None:
-        self._headers = headers
+    def __init__(self, generator: str, admission: Admission) -> None:
+        self._headers = {"X-Generator": generator, "Cache-Control": "no-store"}
         self._admission = admission
-        lines = [f"{name}: {value}\r\n" for name, value in {**headers, "Server": SERVER_SOFTWARE}.items()]
+        lines = [f"{name}: {value}\r\n" for name, value in {**self._headers, "Server": SERVER_SOFTWARE}.items()]
         self._common = "".join(lines).encode("latin-1")
         self._second = -1
         self._head = b""
 
-    def answer(self, request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
-        """The answer to a request; `headers` are those of this one alone."""
+    def answer(self, request: web.Request, found: Found) -> web.StreamResponse:
+        """The answer to a request."""
+        body, status = found.value, found.status
+        hit = status is CacheStatus.HIT_L1 or status is CacheStatus.HIT_L2
         if (
             len(body) > LARGEST_BODY
             or self._admission.phase is not Phase.SERVING  # then the connection must be closed
             or not request.keep_alive
             or request.version != HttpVersion11
         ):
-            return web.Response(body=body, content_type="application/json", headers={**self._headers, **headers})
+            headers = {**self._headers, "X-Cache": status.value}
+            if hit:
+                headers["Age"] = str(int(found.age_seconds))
+            response = web.Response(body=body, content_type="application/json", headers=headers)
+            response[CACHE_STATUS] = status
+            return response
         second = int(time.time())
         if second != self._second:
             self._second = second
@@ -76,5 +90,8 @@ class WholeAnswers:
                 self._common,
                 formatdate(second, usegmt=True).encode(),
             )
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
-        return WholeAnswer(b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, lines, len(body), body))
+        age = b"Age: %d\r\n" % found.age_seconds if hit else b""
+        return WholeAnswer(
+            status,
+            b"%bX-Cache: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (self._head, _NAMES[status], age, len(body), body),
+        )

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11
 
+from generation_service.adapters.http import whole
 from service_world import chat, samples, serving, until
 
 
@@ -43,6 +47,53 @@ async def test_header_says_where_the_answer_came_from() -> None:
     assert after["generation_service_cached_response_seconds_count{level=l1}"] == 1
     assert after["generation_service_workflows_arrived_total"] == 3, "a cached answer is no work"
     assert after["generation_service_requests_total{outcome=success}"] == 3
+
+
+async def test_answer_is_the_same_over_every_kind_of_connection() -> None:
+    """Those in one piece, with the head that we write, and those that aiohttp composes."""
+    async with serving() as (client, _):
+        url, body = str(client.make_url("/v1/chat/completions")), json.dumps(chat("hello"))
+
+        async def ask(version: HttpVersion, *headers: str) -> tuple[dict[str, str], str]:
+            target = urlsplit(url)
+            reader, writer = await asyncio.open_connection(target.hostname, target.port)
+            lines = [f"POST {target.path} HTTP/{version.major}.{version.minor}", f"Host: {target.netloc}", *headers]
+            writer.write("\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            found = dict(line.split(": ", 1) for line in head.splitlines()[1:] if line)
+            text = (await reader.readexactly(int(found["Content-Length"]))).decode()
+            writer.close()
+            assert parsedate_to_datetime(found.pop("Date"))
+            return {"status": head.split(" ")[1]} | found, text
+
+        await ask(HttpVersion11)
+        kept = await ask(HttpVersion11)
+        closed = await ask(HttpVersion11, "Connection: close")
+        old = await ask(HttpVersion10)
+    assert kept[0]["X-Cache"] == "HIT-L1"
+    assert "Connection" not in kept[0]
+    assert closed[0].pop("Connection") == "close"
+    assert kept == closed == old
+
+
+async def test_pipelined_requests_are_answered_in_order_whatever_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole, "LARGEST_BODY", 500)
+    async with serving() as (client, _):
+        target = urlsplit(str(client.make_url("/v1/chat/completions")))
+        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        sizes = [3, 60, 5, 60, 3, 7]  # the second of a size comes from the cache
+        for size in sizes:
+            body = json.dumps(chat("hello", max_tokens=size))
+            writer.write(
+                f"POST {target.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+        tokens = []
+        for _ in sizes:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = int(next(line for line in head.splitlines() if line.startswith("Content-Length")).split(": ")[1])
+            tokens.append(json.loads(await reader.readexactly(length))["usage"]["completion_tokens"])
+        writer.close()
+    assert tokens == sizes
 
 
 async def test_requests_that_mean_the_same_share_an_answer_and_others_do_not() -> None:

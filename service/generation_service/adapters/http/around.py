@@ -5,11 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from generation_service.adapters.http.chat import CACHE_STATUS
+from generation_service.adapters.http.endpoints import Handler
 from generation_service.adapters.http.problems import answer_to
-from generation_service.adapters.http.whole import WholeAnswer
+from generation_service.adapters.http.whole import CACHE_STATUS, WholeAnswer
 from generation_service.engine.admission import Admission, Phase
 from generation_service.ports import CacheStatus
 
@@ -23,31 +22,34 @@ class RequestObserver(Protocol):
         """Count one; `streamed`: its duration is the client's or a wait that was asked for, and says nothing."""
 
 
-def around(observer: RequestObserver) -> Middleware:
-    """The one middleware: each one more would cost every request two coroutines."""
+def around(observer: RequestObserver) -> Callable[[str, Handler], Handler]:
+    """What `endpoints.routes` puts around each handler. A middleware would not know the route."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
-        status = 499  # the client has gone: nobody saw another one
-        cache_status: CacheStatus | None = None
-        streamed = False
-        try:
+    def answering(route: str, handler: Handler) -> Handler:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            started = time.perf_counter()
+            status = 499  # the client has gone: nobody saw another one
+            cache_status: CacheStatus | None = None
+            streamed = False
             try:
-                response = await handler(request)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
-                response = answer_to(request, error)
-            status = response.status
-            cache_status = response.get(CACHE_STATUS)
-            # A response without a body at hand was sent in parts.
-            streamed = "Prefer" in request.headers or not isinstance(response, web.Response | WholeAnswer)
-        finally:
-            resource = request.match_info.route.resource
-            route = "other" if resource is None else resource.canonical
-            observer.http_request(route, status, cache_status, time.perf_counter() - started, streamed=streamed)
-        return response
+                try:
+                    response = await handler(request)
+                except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+                    response = answer_to(request, error)
+                status = response.status
+                if type(response) is WholeAnswer:
+                    cache_status = response.cache_status
+                else:
+                    cache_status = response.get(CACHE_STATUS)
+                    # A response without a body at hand was sent in parts.
+                    streamed = not isinstance(response, web.Response) or "Prefer" in request.headers
+            finally:
+                observer.http_request(route, status, cache_status, time.perf_counter() - started, streamed=streamed)
+            return response
 
-    return middleware
+        return answer
+
+    return answering
 
 
 def last_headers(admission: Admission, generator: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
