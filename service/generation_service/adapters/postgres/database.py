@@ -71,8 +71,12 @@ class Database:
         """Rows of a statement, which is a transaction of its own."""
         for last in (*(False,) * (DEADLOCK_TRIES - 1), True):
             try:
-                async with self._acquired(statement.name) as (connection, waited):
-                    return await self.timed(connection, statement, args, waited=waited)
+                asked = self._now()
+                connection = await self._acquire(statement.name)
+                try:
+                    return await self.timed(connection, statement, args, waited=self._now() - asked)
+                finally:
+                    await self._release(connection)
             except Exception as error:
                 if last or sqlstate(error) != DEADLOCK:
                     raise
@@ -81,11 +85,15 @@ class Database:
     @asynccontextmanager
     async def transaction(self, name: str) -> AsyncIterator[Session]:
         """Several statements that happen together or not at all."""
-        async with self._acquired(name) as (connection, waited):
-            self.monitor.record(name, waited=waited, ran=0.0)
+        asked = self._now()
+        connection = await self._acquire(name)
+        try:
+            self.monitor.record(name, waited=self._now() - asked, ran=0.0)
             with translated():
                 async with connection.transaction():
                     yield Session(connection, self)
+        finally:
+            await self._release(connection)
 
     async def timed(
         self, connection: Connection, statement: Statement, args: Sequence[object], *, waited: float
@@ -112,17 +120,17 @@ class Database:
         finally:
             self._pool.terminate()
 
-    @asynccontextmanager
-    async def _acquired(self, name: str) -> AsyncIterator[tuple[Connection, float]]:
+    async def _acquire(self, name: str) -> Connection:
         asked = self._now()
         try:
             with translated():
-                connection = await self._pool.acquire(timeout=self._settings.acquire_timeout_seconds)
+                if self._pool.get_idle_size():  # then it is at hand, and asyncpg's timer would cost a task
+                    return await self._pool.acquire()
+                return await self._pool.acquire(timeout=self._settings.acquire_timeout_seconds)
         except Exception:
             self.monitor.record(name, waited=self._now() - asked, ran=0.0, failed=True)
             raise
-        try:
-            yield connection, self._now() - asked
-        finally:
-            with translated():
-                await self._pool.release(connection)
+
+    async def _release(self, connection: Connection) -> None:
+        with translated():
+            await self._pool.release(connection)

@@ -35,6 +35,7 @@ Handle = Callable[[str], Awaitable[None]]
 
 FIRST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 2.0
+LOOK_AGAIN: Final = timedelta(milliseconds=20)  # while jobs come; notices are usually sooner
 AGAIN_SECONDS: Final = 1.0  # before a job whose handler raised is tried again
 
 
@@ -105,6 +106,7 @@ class PostgresDispatcher:
 
     async def _manage(self) -> None:
         self._manager = manager = QueueManager(queries(self._driver), CHANNEL)
+        manager.min_dequeue_poll_interval = LOOK_AGAIN
         manager.entrypoint(ENTRYPOINT, accepts_context=False)(self._job)
         if self._stopping.is_set():
             return

@@ -16,7 +16,7 @@ from typing import Final
 from pgqueuer.adapters.persistence.queries import Queries
 
 from generation_service.adapters.postgres.driver import Connection, PoolSettings, connect, translated
-from generation_service.adapters.postgres.queue import MigrationDriver, queries
+from generation_service.adapters.postgres.queue import QUIETER, MigrationDriver, queries
 from generation_service.ports import Clock, StoreUnavailableError
 
 _LOG = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ async def _drop_if_invalid(connection: Connection, index: str) -> None:
 
 async def _install_queue(connection: Connection, done: Mapping[str, str]) -> None:
     """Have pgqueuer make its tables, or bring those of an older pgqueuer up to date."""
-    name = f"pgqueuer-{metadata.version('pgqueuer')}"
+    name = f"pgqueuer-{metadata.version('pgqueuer')}-quieter"
     if name in done:
         return
     queue: Queries = queries(MigrationDriver(connection))
@@ -151,6 +151,7 @@ async def _install_queue(connection: Connection, done: Mapping[str, str]) -> Non
     else:
         await queue.install()
     await queue.optimize_autovacuum()
+    await connection.execute(QUIETER)
     await _record(connection, name, "by pgqueuer itself")
 
 
