@@ -41,8 +41,9 @@ unit: venv
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
 
-bench: venv ## What the simulator and a decision cost
+bench: venv ## What the simulator, a decision and the service cost, and twenty minutes of steady load (half an hour)
 	@cd tests && ../$(BIN)/python -m bench.speed
+	@cd tests && ../$(BIN)/python -m bench.service --soak 20
 
 bench-service: venv ## What the service costs beside the least that could do the same (writes docs/results/service.md)
 	@cd tests && ../$(BIN)/python -m bench.service $(BENCH_ARGS)

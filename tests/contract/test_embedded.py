@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
+from redis.asyncio import Redis
 
 from generation_service.adapters.clock import LoopClock
 from generation_service.adapters.embedded import EmbeddedError
@@ -146,3 +147,14 @@ async def test_server_that_cannot_start_says_what_to_do(monkeypatch: pytest.Monk
     (tmp_path / ("x" * 120)).mkdir()
     with pytest.raises(EmbeddedError, match="REDIS_URL"):
         await EmbeddedValkey(lambda _line: None).start()
+
+
+async def test_embedded_cache_writes_nothing_to_the_disk() -> None:
+    server = EmbeddedValkey(lambda _line: None)
+    client = Redis.from_url(await server.start())
+    try:
+        found = await client.config_get("save", "appendonly", "maxmemory-policy")
+    finally:
+        await client.aclose()
+        await server.stop()
+    assert found == {"save": "", "appendonly": "no", "maxmemory-policy": "allkeys-lfu"}

@@ -6,8 +6,7 @@ however many of them are asked.
 """
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final
 
@@ -74,13 +73,12 @@ class Admission:
         """Note that a workflow of the store's queue was taken by this replica, or was not kept after all."""
         self._since -= 1
 
-    @asynccontextmanager
-    async def work(self) -> AsyncIterator[None]:
-        """Hold a slot for a workflow that the dispatcher brought."""
+    async def work(self, do: Callable[[], Awaitable[None]]) -> None:
+        """Hold a slot while a workflow that the dispatcher brought is done."""
         await self._slots.acquire()
         started = self._clock.now()
         try:
-            yield
+            await do()
         finally:
             self._leave(started)
 

@@ -7,6 +7,7 @@ back into the queue for another replica; if this process dies instead, the dispa
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from generation_service.domain.errors import (
@@ -184,11 +185,13 @@ class Engine:
         self.notices.close()
 
     async def _handle(self, workflow_id: str) -> None:
-        async with self.admission.work():
-            claim = await self.store.claim(workflow_id)
-            if claim is not None:
-                self.admission.left_queue()
-                await self._run(claim)
+        await self.admission.work(partial(self._take, workflow_id))
+
+    async def _take(self, workflow_id: str) -> None:
+        claim = await self.store.claim(workflow_id)
+        if claim is not None:
+            self.admission.left_queue()
+            await self._run(claim)
 
     async def _run(self, claim: Claim) -> None:
         started = self._clock.now()

@@ -1,8 +1,7 @@
 """Run the steps of a claimed workflow: each as soon as those before it are done, several at once.
 
-What a step cost something to make is kept in the store before a step that needs it begins, so another replica can go on
-from there. Steps
-that may run twice without harm are tried again; all others end the workflow when they fail.
+What cost something to make is kept in the store before a step that needs it begins, so another replica can go on from
+there. Steps that may run twice without harm are tried again; all others end the workflow when they fail.
 """
 
 import asyncio
@@ -88,9 +87,10 @@ class Runner:
                 for task in done:
                     outputs[running.pop(task).id] = task.result()
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            if running:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
 
     async def keep(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write to the store, again and again while it is away for a short time."""

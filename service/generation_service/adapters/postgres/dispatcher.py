@@ -128,15 +128,17 @@ class PostgresDispatcher:
             task = asyncio.ensure_future(self._handle(job.payload.decode()))
             self._handlers.add(task)
             try:
-                await asyncio.wait([task])
+                await task
+            except asyncio.CancelledError:
+                current = asyncio.current_task()
+                if current is not None and current.cancelling():
+                    raise  # it is pgqueuer that ends
+                raise RetryRequested(delay=timedelta(0), reason="the replica goes away") from None
+            except Exception as error:
+                _LOG.exception("workflow %s goes back into the queue", job.payload.decode())
+                raise RetryRequested(delay=timedelta(seconds=AGAIN_SECONDS), reason=type(error).__name__) from error
             finally:
                 self._handlers.discard(task)
-                task.cancel()
-        if task.cancelled():
-            raise RetryRequested(delay=timedelta(0), reason="the replica goes away")
-        if (error := task.exception()) is not None:
-            _LOG.error("workflow %s goes back into the queue", job.payload.decode(), exc_info=error)
-            raise RetryRequested(delay=timedelta(seconds=AGAIN_SECONDS), reason=type(error).__name__) from error
 
 
 class _PoolDriver(BareDriver):

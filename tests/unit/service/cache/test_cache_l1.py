@@ -156,3 +156,32 @@ def test_cleared_level_is_empty_and_goes_on() -> None:
     l1.clear()
     assert (l1.get("k"), l1.entries, l1.bytes) == (None, 0, 0)
     assert l1.put("k", answer(clock), 10.0)
+
+
+class CountingKey(str):
+    """A key that counts how often one like it is looked at."""
+
+    __slots__ = ()
+    looks = 0
+
+    def __hash__(self) -> int:
+        CountingKey.looks += 1
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        CountingKey.looks += 1
+        return super().__eq__(other)
+
+
+def test_insert_looks_at_no_more_keys_when_there_are_many() -> None:
+    clock = FakeClock()
+    looks: list[int] = []
+    for entries in (100, 10_000):
+        l1 = level(clock, entries=entries)
+        for number in range(entries):
+            l1.put(CountingKey(f"old{number}"), answer(clock), 300.0)
+        CountingKey.looks = 0
+        for number in range(100):
+            l1.put(CountingKey(f"new{number}"), answer(clock), 300.0)
+        looks.append(CountingKey.looks)
+    assert looks[1] <= 2 * looks[0]
