@@ -259,3 +259,24 @@ def test_successor_table_is_bounded() -> None:
     for number in range(1_000):
         successors.add(number, 0.0)
     assert len(successors) <= 10
+
+
+def test_only_so_many_requests_a_second_are_learned_from() -> None:
+    clock = FakeClock()
+    warmer = make(clock, World(clock), learned_per_second=3)
+    for number in range(5):
+        warmer.record("chat", f"k{number}", b"x")
+    assert warmer.statistics().keys == 3
+    clock.seconds += 1.0
+    warmer.record("chat", "k5", b"x")
+    assert warmer.statistics().keys == 4
+
+
+def test_what_was_not_learned_has_no_successor() -> None:
+    successors: Successors[str] = Successors(10, 8, 600.0)
+    for _ in range(3):
+        successors.add("a", 0.0)
+        successors.interrupt()
+        successors.add("b", 0.0)
+    assert successors.likely("a", 0.0, support=1.0, share=0.1) == []
+    assert successors.likely("b", 0.0, support=1.0, share=0.1) == ["a"]
