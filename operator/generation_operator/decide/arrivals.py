@@ -8,11 +8,10 @@ whatever its size (Anscombe 1948); that also keeps every estimate non-decreasing
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from generation_operator.decide.memory import Bin
+from generation_operator.decide.memory import Bins
 
 # Standard deviations. A look every 2 s at several spans gives thousands of chances per hour to be fooled; each false
 # alarm costs a start-up. 2 was 10 % dearer on smooth public traces at 60 s start-up, 4 was late on flash crowds.
@@ -57,10 +56,10 @@ class _Look(NamedTuple):
 class _Recent:
     """Running totals of the bins from the newest backwards, so that any look at them is two searches."""
 
-    def __init__(self, bins: Sequence[Bin]) -> None:
-        reaching = bins[-_LOOKED_AT:]
-        self._seconds = [0.0, *accumulate([entry.seconds for entry in reversed(reaching)])]
-        self._arrived = [0.0, *accumulate([entry.arrived for entry in reversed(reaching)])]
+    def __init__(self, bins: Bins) -> None:
+        seconds, arrived = bins.newest(_LOOKED_AT)
+        self._seconds = [0.0, *accumulate(seconds)]
+        self._arrived = [0.0, *accumulate(arrived)]
 
     def look(self, seconds: float, skip: float = 0.0) -> _Look | None:
         """Arrivals over at least `seconds` (or all there are), after leaving out those of the last `skip`."""
@@ -72,7 +71,7 @@ class _Recent:
         return _Look(self._arrived[end] - self._arrived[first], self._seconds[end] - self._seconds[first])
 
 
-def estimate(bins: Sequence[Bin]) -> Estimate | None:
+def estimate(bins: Bins) -> Estimate | None:
     """The rate of the newest arrivals and its growth; None without any bin.
 
     Args:

@@ -8,7 +8,6 @@ more than it saved.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from generation_operator.api.model import Switch
@@ -16,7 +15,7 @@ from generation_operator.api.spec import Targets
 from generation_operator.decide.arrivals import estimate
 from generation_operator.decide.draft import Draft
 from generation_operator.decide.forecast import Forecast, forecast
-from generation_operator.decide.memory import Bin, Memory
+from generation_operator.decide.memory import MAX_BINS, Memory
 from generation_operator.decide.policy import Policy
 from generation_operator.decide.queueing import Fleet, Load, sufficed, suffices
 from generation_operator.decide.sampling import NO_SERVICE_SECONDS, followed, sampled
@@ -78,9 +77,9 @@ def demanded(
         draft = _foreseen(draft, expected, load, fleet, allowance)
     else:
         draft = draft.passed(Stage.FORECAST, "disabled")
-    memory = replace(memory, startup_seconds=fleet.startup_seconds)
+    memory = memory._replace(startup_seconds=fleet.startup_seconds)
     if draft.lowers:
-        memory = replace(memory, hindsight=_hindsight(memory, fleet, service, allowance, draft))
+        memory = memory._replace(hindsight=_hindsight(memory, fleet, service, allowance, draft))
     return draft, memory
 
 
@@ -135,11 +134,11 @@ def _foreseen(draft: Draft, expected: Forecast, load: Load, fleet: Fleet, allowa
 def _hindsight(memory: Memory, fleet: Fleet, service: float, allowance: float, draft: Draft) -> int:
     """The replicas that the recent past would have needed: bursts that come again and again keep theirs."""
     base = _HOLD_SECONDS + _HOLD_STARTUPS * fleet.startup_seconds
-    recent: list[Bin] = []
+    recent: list[tuple[float, float]] = []
     covered = 0.0
-    for interval in reversed(memory.bins):
+    for interval in zip(*memory.bins.newest(MAX_BINS), strict=True):
         recent.append(interval)
-        covered += interval.seconds
+        covered += interval[0]
         if covered >= base * memory.hold_scale:
             break
     if covered < base * min(1.0, memory.hold_scale):  # after a start: what was not seen may have needed all of them

@@ -6,11 +6,10 @@ than persistence by the quantile loss at 90 %, which charges a shortfall nine ti
 only raise: no forecast is a reason to remove a replica.
 """
 
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from generation_operator.decide.arrivals import Estimate
-from generation_operator.decide.memory import MAX_PENDING, Backtest, Memory, Pending, Profile
+from generation_operator.decide.memory import MAX_PENDING, Backtest, Memory, Pending, Profile, Rates
 
 ENOUGH: Final = 4  # comparisons before a forecast may act
 _QUANTILE: Final = 0.9
@@ -22,6 +21,7 @@ _SLOT_SECONDS: Final = 300.0
 _SLOTS: Final = 8 * 288  # eight days
 _DAY: Final = 288
 _WEEK: Final = 7 * 288
+_UNSEEN: Final = Rates([None] * _SLOTS)
 
 
 class Forecast(NamedTuple):
@@ -49,7 +49,7 @@ def forecast(memory: Memory, now: Estimate, at: float, startup_seconds: float) -
     # Four per horizon: more would say the same again, fewer would be late.
     if at + horizon - last_due >= horizon / 4 and len(backtest.pending) < MAX_PENDING:
         new = Pending(at + horizon, now.rate, now.rate + now.growth * min(horizon, now.lasts), season)
-        backtest = replace(backtest, pending=(*backtest.pending, new))
+        backtest = backtest._replace(pending=(*backtest.pending, new))
     trend_wins = backtest.compared >= ENOUGH and backtest.trend < backtest.persistence
     season_wins = backtest.seasons >= ENOUGH and backtest.season < backtest.persistence_beside_season
     told = [
@@ -57,7 +57,7 @@ def forecast(memory: Memory, now: Estimate, at: float, startup_seconds: float) -
         "no season yet" if season is None else f"season {season:.3g}/s {'trusted' if season_wins else 'not trusted'}",
     ]
     used = Forecast(now.growth if trend_wins else 0.0, now.lasts, season if season_wins else None, ", ".join(told))
-    return used, replace(memory, backtest=backtest)
+    return used, memory._replace(backtest=backtest)
 
 
 def profiled(profile: Profile, seconds: float, arrived: float, at: float) -> Profile:
@@ -71,13 +71,13 @@ def profiled(profile: Profile, seconds: float, arrived: float, at: float) -> Pro
     """
     slot = int(at // _SLOT_SECONDS)
     if slot == profile.slot and profile.rates:
-        return replace(profile, seconds=profile.seconds + seconds, arrived=profile.arrived + arrived)
-    rates = list(profile.rates) or [None] * _SLOTS
+        return profile._replace(seconds=profile.seconds + seconds, arrived=profile.arrived + arrived)
+    changes: list[tuple[int, float | None]] = []
     if profile.seconds > 0:
-        rates[profile.slot % _SLOTS] = profile.arrived / profile.seconds
-    for passed in range(profile.slot + 1, min(slot, profile.slot + _SLOTS) + 1):
-        rates[passed % _SLOTS] = None
-    return Profile(tuple(rates), slot, seconds, arrived)
+        changes.append((profile.slot % _SLOTS, profile.arrived / profile.seconds))
+    changes += [(passed % _SLOTS, None) for passed in range(profile.slot + 1, min(slot, profile.slot + _SLOTS) + 1)]
+    rates = profile.rates or _UNSEEN
+    return Profile(rates.having(changes), slot, seconds, arrived)
 
 
 def _season(profile: Profile, at: float, startup_seconds: float) -> float | None:
@@ -96,21 +96,19 @@ def _compared(backtest: Backtest, actual: float, at: float) -> Backtest:
     while due < len(backtest.pending) and backtest.pending[due].due <= at:
         entry = backtest.pending[due]
         persistence = _loss(entry.persistence, actual)
-        backtest = replace(
-            backtest,
+        backtest = backtest._replace(
             compared=min(backtest.compared + 1, ENOUGH),
             persistence=_decayed(backtest.persistence, persistence),
             trend=_decayed(backtest.trend, _loss(entry.trend, actual)),
         )
         if entry.season is not None:
-            backtest = replace(
-                backtest,
+            backtest = backtest._replace(
                 seasons=min(backtest.seasons + 1, ENOUGH),
                 persistence_beside_season=_decayed(backtest.persistence_beside_season, persistence),
                 season=_decayed(backtest.season, _loss(entry.season, actual)),
             )
         due += 1
-    return replace(backtest, pending=backtest.pending[due:]) if due else backtest
+    return backtest._replace(pending=backtest.pending[due:]) if due else backtest
 
 
 def _decayed(mean: float, newest: float) -> float:

@@ -6,11 +6,10 @@ is remembered is always the same: how many workflows arrived in each interval be
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from generation_operator.decide.forecast import profiled
-from generation_operator.decide.memory import MAX_BINS, MAX_STARTING, Bin, Memory, Starting
+from generation_operator.decide.memory import MAX_STARTING, Bin, Bins, Memory, Starting
 from generation_operator.decide.types import Observation, Signal, SignalName, SignalState
 
 NO_SERVICE_SECONDS: Final = 1.0  # before any workflow has ended and none is in a slot
@@ -45,22 +44,21 @@ def sampled(memory: Memory, signals: Mapping[SignalName, Signal], now: float) ->
         return memory
     ages = [signals[name].age for name in _SAMPLED if _value(signals, name) is not None]
     at = now - min((age for age in ages if age is not None), default=0.0)
-    memory = replace(memory, service_seconds=measured, guessed_service=guessed)
+    memory = memory._replace(service_seconds=measured, guessed_service=guessed)
     if memory.sampled_at is None or memory.in_system is None:
-        first = () if arrivals is None else (Bin(_FIRST_SECONDS, arrivals * _FIRST_SECONDS),)
-        return replace(memory, sampled_at=at, in_system=in_system, bins=first)
+        first = Bins() if arrivals is None else Bins((Bin(_FIRST_SECONDS, arrivals * _FIRST_SECONDS),))
+        return memory._replace(sampled_at=at, in_system=in_system, bins=first)
     if at < memory.sampled_at:  # a clock was set back; intervals start anew
-        return replace(memory, sampled_at=at, in_system=in_system)
+        return memory._replace(sampled_at=at, in_system=in_system)
     seconds = at - memory.sampled_at
     if seconds < _SAME_SAMPLE_SECONDS:
         return memory
     left = seconds * min(in_flight if in_flight is not None else in_system, in_system) / (service or seconds)
     flow = max(0.0, in_system - memory.in_system + left)
     count = flow if arrivals is None else _arrived(arrivals, flow if measured else 0.0, seconds)
-    bins = memory.bins if seconds <= _GAP_SECONDS else ()
-    return replace(
-        memory,
-        bins=(*bins, Bin(min(seconds, _GAP_SECONDS), count * min(1.0, _GAP_SECONDS / seconds)))[-MAX_BINS:],
+    bins = memory.bins if seconds <= _GAP_SECONDS else Bins()
+    return memory._replace(
+        bins=bins.followed_by(Bin(min(seconds, _GAP_SECONDS), count * min(1.0, _GAP_SECONDS / seconds))),
         sampled_at=at,
         in_system=in_system,
         profile=profiled(memory.profile, seconds, count, at),
@@ -109,4 +107,4 @@ def followed(memory: Memory, observation: Observation, now: float) -> Memory:
         learnt = took if learnt is None else learnt + _NEWEST_STARTUP * (took - learnt)
     if left > 0:
         kept.append(Starting(now, left))
-    return replace(memory, starting=tuple(kept[-MAX_STARTING:]), ready=observation.ready, learnt_startup=learnt)
+    return memory._replace(starting=tuple(kept[-MAX_STARTING:]), ready=observation.ready, learnt_startup=learnt)

@@ -5,7 +5,6 @@ minutes would have needed them; and experience. How far back the last minutes re
 brought back soon after they were removed it was too short, when they were not it may become shorter.
 """
 
-from dataclasses import replace
 from typing import Final
 
 from generation_operator.decide.draft import Draft
@@ -33,7 +32,7 @@ def stabilised(draft: Draft, memory: Memory, now: Seconds) -> tuple[Draft, Memor
         raises = (*(entry for entry in raises if entry.replicas > draft.desired), Raise(now, draft.desired))[
             -MAX_RAISES:
         ]
-    memory = replace(memory, raises=raises)
+    memory = memory._replace(raises=raises)
     recent = max((entry.replicas for entry in raises), default=0)
     held = min(draft.current, max(draft.desired, recent, memory.hindsight))
     if not draft.lowers or held == draft.desired:
@@ -48,12 +47,12 @@ def _learnt(memory: Memory, draft: Draft, now: float) -> Memory:
     """Lengthen or shorten the hold by what became of the last removal."""
     soon = _REGRET_STARTUPS * memory.startup_seconds
     if draft.lowers:
-        return replace(memory, lowered_at=now)
+        return memory._replace(lowered_at=now)
     if memory.lowered_at is None:
         return memory
     if draft.desired > draft.current:
         scale = min(_LONGEST, memory.hold_scale * _LONGER) if now - memory.lowered_at < soon else memory.hold_scale
-        return replace(memory, hold_scale=scale, lowered_at=None)
+        return memory._replace(hold_scale=scale, lowered_at=None)
     if now - memory.lowered_at >= soon:
-        return replace(memory, hold_scale=max(_SHORTEST, memory.hold_scale * _SHORTER), lowered_at=None)
+        return memory._replace(hold_scale=max(_SHORTEST, memory.hold_scale * _SHORTER), lowered_at=None)
     return memory

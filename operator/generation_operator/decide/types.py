@@ -6,9 +6,11 @@ changed.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, NewType
+from typing import Final, NamedTuple, NewType
 
 from generation_operator.decide.memory import Memory
+
+_NOTHING_REMEMBERED: Final = Memory()
 
 Replicas = NewType("Replicas", int)
 Seconds = NewType("Seconds", float)
@@ -168,7 +170,7 @@ class State:
 
     last_step_at: Seconds | None = None  # wall clock (Unix seconds) of the last step that was decided
     usable_observations: int = 0  # in a row since the operator's start; counted up to decide.warm_up.ENOUGH
-    memory: Memory = field(default_factory=Memory)
+    memory: Memory = _NOTHING_REMEMBERED
     burn: Burn | None = None
     spent: Spent | None = None  # None without a budget
     lineage: str = ""  # id of the decision before: an id stands for all that led to it

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation_operator.decide.arrivals import estimate
-from generation_operator.decide.memory import Bin
+from generation_operator.decide.memory import Bin, Bins
 
 
 def bins(*spans: tuple[float, float]) -> list[Bin]:
@@ -14,11 +14,11 @@ def bins(*spans: tuple[float, float]) -> list[Bin]:
 
 
 def test_nothing_seen_is_no_estimate() -> None:
-    assert estimate([]) is None
+    assert estimate(Bins()) is None
 
 
 def test_steady_arrivals_give_their_mean_and_no_growth() -> None:
-    found = estimate(bins((400, 10)))
+    found = estimate(Bins(bins((400, 10))))
     assert found is not None
     assert found.rate == pytest.approx(10)
     assert found.growth == 0
@@ -39,21 +39,21 @@ def test_steady_arrivals_give_their_mean_and_no_growth() -> None:
 def test_only_what_chance_does_not_explain_moves_the_estimate(
     spans: list[tuple[float, float]], at_least: float, at_most: float
 ) -> None:
-    found = estimate(bins(*spans))
+    found = estimate(Bins(bins(*spans)))
     assert found is not None
     assert at_least - 1e-9 <= found.rate <= at_most + 1e-9
 
 
 def test_certain_growth_is_seen_and_lasts_no_longer_than_it_has_been_seen() -> None:
     ramp = [Bin(2.0, 2.0 * (5 + 0.5 * second)) for second in range(0, 80, 2)]
-    found = estimate(ramp)
+    found = estimate(Bins(ramp))
     assert found is not None
     assert 0.2 < found.growth <= 0.5
     assert 0 < found.lasts <= 40
 
 
 def test_shrinking_arrivals_have_no_growth() -> None:
-    found = estimate([Bin(2.0, 2.0 * (45 - 0.5 * second)) for second in range(0, 80, 2)])
+    found = estimate(Bins(Bin(2.0, 2.0 * (45 - 0.5 * second)) for second in range(0, 80, 2)))
     assert found is not None
     assert found.growth == 0
 
@@ -64,7 +64,7 @@ _histories = st.lists(st.builds(Bin, st.floats(0.5, 60), st.floats(0, 1e4)), min
 @given(_histories, st.floats(0, 1e4))
 def test_more_arrivals_just_now_never_lower_the_estimate(history: list[Bin], more: float) -> None:
     newest = history[-1]
-    before, after = estimate(history), estimate([*history[:-1], Bin(newest.seconds, newest.arrived + more)])
+    before, after = estimate(Bins(history)), estimate(Bins([*history[:-1], Bin(newest.seconds, newest.arrived + more)]))
     assert before is not None
     assert after is not None
     assert after.rate >= before.rate * (1 - 1e-9)
@@ -73,7 +73,7 @@ def test_more_arrivals_just_now_never_lower_the_estimate(history: list[Bin], mor
 
 @given(_histories)
 def test_an_estimate_is_never_negative(history: list[Bin]) -> None:
-    found = estimate(history)
+    found = estimate(Bins(history))
     assert found is not None
     assert found.rate >= 0
     assert found.growth >= 0

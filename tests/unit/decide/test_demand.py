@@ -11,7 +11,7 @@ from builders import make_observation, make_policy, make_service, make_signal
 from generation_operator.decide import signals as evidence
 from generation_operator.decide.demand import demanded
 from generation_operator.decide.draft import Draft
-from generation_operator.decide.memory import Backtest, Bin, Memory, Profile, Starting
+from generation_operator.decide.memory import Backtest, Bin, Bins, Memory, Profile, Rates, Starting
 from generation_operator.decide.policy import Policy
 from generation_operator.decide.stabilise import stabilised
 from generation_operator.decide.types import Observation, Reason, Replicas, Seconds, SignalName, SignalState, Stage
@@ -35,7 +35,7 @@ def load(rate: float = 10.0, in_flight: float = 150.0, queued: float = 0.0, **mo
 def after_minutes_of(rate: float, seconds: float = 400.0) -> Memory:
     """A service that has been watched for a while and was sampled 2 s ago."""
     return Memory(
-        bins=tuple(Bin(2.0, 2.0 * rate) for _ in range(int(seconds / 2))),
+        bins=Bins(Bin(2.0, 2.0 * rate) for _ in range(int(seconds / 2))),
         sampled_at=NOW - 2.0,
         in_system=rate * 15.0,
         service_seconds=15.0,
@@ -157,7 +157,7 @@ TRUSTED = Backtest(compared=4, persistence=2.0, trend=1.0, seasons=4, persistenc
 
 
 def growing() -> Memory:
-    bins = tuple(Bin(2.0, 2.0 * (5.0 + 0.1 * second)) for second in range(0, 160, 2))
+    bins = Bins(Bin(2.0, 2.0 * (5.0 + 0.1 * second)) for second in range(0, 160, 2))
     return Memory(bins=bins, sampled_at=NOW - 2.0, in_system=300.0, service_seconds=15.0, backtest=TRUSTED)
 
 
@@ -190,7 +190,7 @@ def test_a_trusted_season_raises_before_the_load_comes() -> None:
         in_system=base.in_system,
         service_seconds=15.0,
         backtest=TRUSTED,
-        profile=Profile(tuple(rates), slot, 10.0, 100.0),
+        profile=Profile(Rates(rates), slot, 10.0, 100.0),
     )
     draft, _ = decide(load(), memory, startup_seconds=60.0)
     assert draft.binder is Stage.FORECAST
@@ -207,7 +207,7 @@ def test_after_a_start_nothing_is_removed_before_the_recent_past_is_known() -> N
 
 def test_bursts_that_come_again_and_again_keep_their_replicas() -> None:
     cycle = [Bin(2.0, 60.0)] * 5 + [Bin(2.0, 0.0)] * 10
-    memory = Memory(bins=tuple(cycle * 8), sampled_at=NOW - 2.0, in_system=10.0, service_seconds=15.0, hold_scale=2.0)
+    memory = Memory(bins=Bins(cycle * 8), sampled_at=NOW - 2.0, in_system=10.0, service_seconds=15.0, hold_scale=2.0)
     quiet, after = decide(load(rate=0, in_flight=10), memory, current=12)
     assert quiet.desired < after.hindsight <= 12
 
