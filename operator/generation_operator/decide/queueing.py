@@ -64,8 +64,10 @@ def suffices(load: Load, fleet: Fleet, replicas: int, allowance: float, *, since
         until: how far to look, in seconds from now.
     """
     step, service, slots = until / _STEPS, load.service_seconds, fleet.slots
+    rate, growth, growing_seconds = load.rate, load.growth, load.growing_seconds
     grown = fleet.startup_seconds if replicas > fleet.total else math.inf
-    scatter, settled = _SCATTER**2 * load.rate * (1 + _SERVICE_VARIANCE), 2 * service
+    scatter, settled = _SCATTER**2 * rate * (1 + _SERVICE_VARIANCE), 2 * service
+    scattered_most = math.sqrt(scatter * settled)
     # A workflow that arrives when this many are in the system waits exactly as long as allowed.
     tolerable = 1 + allowance / service
     arriving, ready, in_system = fleet.arriving, fleet.ready, load.in_system
@@ -75,12 +77,12 @@ def suffices(load: Load, fleet: Fleet, replicas: int, allowance: float, *, since
             ready, arriving = ready + arriving[0][1], arriving[1:]
         capacity = slots * (replicas if time >= grown or replicas < ready else ready)
         if time >= since:
-            scattered = math.sqrt(scatter * min(time, settled))
+            scattered = math.sqrt(scatter * time) if time < settled else scattered_most
             if in_system + scattered > capacity * tolerable:
                 return False
-        left = (min(capacity, in_system)) / service
-        growing = min(load.growing_seconds, time)
-        in_system += step * (load.rate + load.growth * growing - left)
+        left = (in_system if in_system < capacity else capacity) / service
+        growing = time if time < growing_seconds else growing_seconds
+        in_system += step * (rate + growth * growing - left)
         if in_system < 0:
             in_system = 0.0
     return True
@@ -106,8 +108,10 @@ def sufficed(
     for seconds, count in arrivals:
         steps = math.ceil(seconds / _HINDSIGHT_STEP)
         for _ in range(steps):
-            worked_off = seconds * min(in_system, capacity) / service_seconds
-            in_system = max(0.0, in_system + (count - worked_off) / steps)
+            worked_off = seconds * (in_system if in_system < capacity else capacity) / service_seconds
+            in_system += (count - worked_off) / steps
+            if in_system < 0:
+                in_system = 0.0
         if in_system > tolerable:
             return False
     return True
