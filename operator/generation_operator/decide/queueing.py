@@ -80,8 +80,8 @@ def suffices(load: Load, fleet: Fleet, replicas: int, allowance: float, *, since
             scattered = math.sqrt(scatter * time) if time < settled else scattered_most
             if in_system + scattered > capacity * tolerable:
                 return False
-        left = (in_system if in_system < capacity else capacity) / service
-        growing = time if time < growing_seconds else growing_seconds
+        left = (in_system if in_system < capacity else capacity) / service  # noqa: FURB136 - see above
+        growing = time if time < growing_seconds else growing_seconds  # noqa: FURB136
         in_system += step * (rate + growth * growing - left)
         if in_system < 0:
             in_system = 0.0
@@ -108,7 +108,8 @@ def sufficed(
     for seconds, count in arrivals:
         steps = math.ceil(seconds / _HINDSIGHT_STEP)
         for _ in range(steps):
-            worked_off = seconds * (in_system if in_system < capacity else capacity) / service_seconds
+            busy = in_system if in_system < capacity else capacity  # noqa: FURB136 - called too often for `min`
+            worked_off = seconds * busy / service_seconds
             in_system += (count - worked_off) / steps
             if in_system < 0:
                 in_system = 0.0
