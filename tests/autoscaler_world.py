@@ -42,6 +42,7 @@ class FakeMetrics:
     def __init__(self) -> None:
         self.values: dict[Key, dict[SignalName, float]] = {}
         self.errors: dict[Key, str] = {}
+        self.nothing_new: set[Key] = set()
         self.asks: list[Ask] = []
         self.asked = asyncio.Event()
         self.broken: Exception | None = None
@@ -59,6 +60,7 @@ class FakeMetrics:
             if ask.key in self.errors
             else Reading(self.values.get(ask.key, {}), age=3.0, reporting=100)
             for ask in asks
+            if ask.key not in self.nothing_new
         }
 
 
@@ -91,11 +93,21 @@ class Cluster(MemoryCluster):
         self.told.set()
 
 
+class FakeRemoval:
+    """Notes which steps down were prepared."""
+
+    def __init__(self) -> None:
+        self.prepared: list[tuple[Key, int]] = []
+
+    async def prepare(self, service: Key, count: int) -> None:
+        self.prepared.append((service, count))
+
+
 class World:
     """Services with running Deployments, a store that has seen them, and the autoscaler."""
 
     def __init__(self, *services: ServiceBuilder, replicas: int = 5) -> None:
-        self.cluster, self.store, self.metrics = Cluster(), Store(), FakeMetrics()
+        self.cluster, self.store, self.metrics, self.removal = Cluster(), Store(), FakeMetrics(), FakeRemoval()
         self.now = NOW
         self.queued: list[Key] = []
         for service in services:
@@ -135,6 +147,7 @@ class World:
             self.store,
             self.metrics,
             self.queued.append,
+            removal=self.removal,
             clock=lambda: self.now,
             prometheus_default_url=DEFAULT_URL,
             tick_seconds=15,

@@ -6,6 +6,7 @@ and the reason in the log. A process that limps on without one of its loops woul
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -21,11 +22,15 @@ from generation_operator.api.names import OPERATOR
 from generation_operator.api.resource import Key
 from generation_operator.cluster.kube import KubeCluster, connect
 from generation_operator.cluster.ports import ClusterError
+from generation_operator.loops.actuation import Removal
 from generation_operator.loops.autoscaler import Autoscaler
+from generation_operator.loops.deletion_cost import DeletionCost
 from generation_operator.loops.resync import Resync
 from generation_operator.loops.workqueue import WorkQueue
+from generation_operator.observe.pods import MOST_PODS, HttpProbe, PodLoads
 from generation_operator.observe.prometheus import PrometheusSource
 from generation_operator.observe.signals import Ask, MetricsSource, Reading
+from generation_operator.observe.sources import Sources
 from generation_operator.observe.store import Store
 from generation_operator.reconcile.reconcile import Reconciler
 from generation_operator.settings import Settings, SettingsError
@@ -64,18 +69,27 @@ async def run(chosen: Settings) -> None:
     Raises:
         ClusterError: the cluster cannot be reached, or misses the CRD.
     """
-    async with connect(chosen.kubeconfig) as cluster:
-        metrics = PrometheusSource()
-        try:
-            await _operate(chosen, cluster, metrics)
-        finally:
-            metrics.close()
+    async with connect(chosen.kubeconfig) as cluster, contextlib.AsyncExitStack() as open_:
+        store, prometheus, probe = Store(), PrometheusSource(), HttpProbe()
+        open_.callback(prometheus.close)
+        open_.push_async_callback(probe.close)
+        most = max(MOST_PODS, round(chosen.load_requests_per_second * _period(chosen)))
+        loads = PodLoads(probe, store.pods, requests_per_round=most, clock=time.monotonic)
+        sources = Sources(prometheus, loads, metrics_seconds=chosen.tick_seconds, clock=time.monotonic)
+        open_.push_async_callback(sources.close)
+        await _operate(chosen, cluster, store, sources, DeletionCost(cluster, store.pods, loads))
 
 
-async def _operate(chosen: Settings, cluster: KubeCluster, metrics: PrometheusSource) -> None:
-    store = Store()
+def _period(chosen: Settings) -> float:
+    """Seconds between two looks at the pods, and two ticks."""
+    return min(chosen.load_seconds, chosen.tick_seconds)
+
+
+async def _operate(
+    chosen: Settings, cluster: KubeCluster, store: Store, sources: MetricsSource, removal: Removal
+) -> None:
     queue: WorkQueue[Key] = WorkQueue()
-    pulse = Pulse(metrics, latest=max(_LATEST_TICK_SECONDS, 5 * chosen.tick_seconds))
+    pulse = Pulse(sources, latest=max(_LATEST_TICK_SECONDS, 5 * _period(chosen)))
     resync = Resync(cluster, store, queue.add, namespaces=chosen.watch_namespaces, seconds=chosen.resync_seconds)
     reconciler = Reconciler(
         cluster, store, cluster_domain=chosen.cluster_domain, clock=time.time, vpa_available=resync.vpa_available
@@ -85,9 +99,10 @@ async def _operate(chosen: Settings, cluster: KubeCluster, metrics: PrometheusSo
         store,
         pulse,
         queue.add,
+        removal=removal,
         clock=time.time,
         prometheus_default_url=chosen.prometheus_url,
-        tick_seconds=chosen.tick_seconds,
+        tick_seconds=_period(chosen),
     )
     # Before anything acts: who sees an empty store takes existing children for missing ones.
     await resync.once()

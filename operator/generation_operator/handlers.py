@@ -16,6 +16,7 @@ from generation_operator.api.kinds import (
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
+    POD,
     SERVICE,
     VPA,
     Kind,
@@ -33,11 +34,12 @@ _CHILDREN: Final = (DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA)
 
 
 def register(registry: kopf.OperatorRegistry, store: Store, enqueue: Enqueue) -> None:
-    """Watch resources and their children."""
+    """Watch resources, their children and their pods."""
     kopf.on.event(*_selector(GENERATION_SERVICE), registry=registry, id="resource")(_resource_handler(store, enqueue))
     for kind in _CHILDREN:
         handler = _child_handler(kind, store, enqueue)
         kopf.on.event(*_selector(kind), registry=registry, id=f"child-{kind.plural}")(handler)
+    kopf.on.event(*_selector(POD), registry=registry, id="pod")(_pod_handler(store))
 
 
 def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
@@ -47,7 +49,7 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
         settings: changed in place.
         namespaced: whether the operator watches named namespaces only, so that it may lack the right to list CRDs.
     """
-    for kind in _CHILDREN:
+    for kind in (*_CHILDREN, POD):
         # Filtered by the API server: the Deployments of a whole cluster would fill our memory.
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={OPERATOR}"
     settings.watching.connect_timeout = 10
@@ -106,6 +108,16 @@ def _child_handler(kind: Kind, store: Store, enqueue: Enqueue) -> Callable[..., 
             enqueue(owner)
 
     return on_child
+
+
+def _pod_handler(store: Store) -> Callable[..., None]:
+    def on_pod(event: Mapping[str, Any], **_: object) -> None:
+        if event["type"] == "DELETED":
+            store.pods.remove(event["object"])
+        else:
+            store.pods.put(event["object"])
+
+    return on_pod
 
 
 def _seen(kind: Kind, event: Mapping[str, Any], store: Store) -> Manifest:

@@ -135,8 +135,26 @@ class Settings:
         Variable(
             _number(0.1, 300),
             "5",
-            "Seconds between two decisions. Shorter reacts sooner and asks Prometheus more often; shorter than the "
-            "scrape interval sees nothing new.",
+            "Seconds between two reads of Prometheus, and decisions on what it says. Shorter reacts sooner and asks "
+            "Prometheus more often; shorter than the scrape interval sees nothing new.",
+        ),
+    ]
+    load_seconds: Annotated[
+        float,
+        Variable(
+            _number(0.1, 300),
+            "2",
+            "Seconds between two rounds in which the pods are asked for their load, and decided upon. Shorter reacts "
+            "sooner and costs more; it is never longer than TICK_SECONDS.",
+        ),
+    ]
+    load_requests_per_second: Annotated[
+        int,
+        Variable(
+            _whole(10, 100_000),
+            "500",
+            "Pods that are asked for their load each second, of all services together. With more pods than that, "
+            "services take turns, and wait longer for theirs. 500 cost about a sixth of a core.",
         ),
     ]
     resync_seconds: Annotated[

@@ -137,6 +137,19 @@ class ClusterContract:
         assert owners_of(applied, "f:spec", "f:replicas") == set()
         assert owners_of(applied, "f:spec", "f:template") == {("one", "Apply", "")}
 
+    async def test_apply_with_a_uid_is_for_that_very_object(self, cluster: ClusterApi, namespace: str) -> None:
+        wanted = config_map(namespace, a="1")
+        stranger = wanted | {"metadata": wanted["metadata"] | {"uid": "ffffffff-0000-4000-8000-000000000000"}}
+        with pytest.raises(ConflictError):
+            await cluster.apply(stranger, manager="m")
+        with pytest.raises(NotFoundError):
+            await cluster.get(CONFIG_MAP, namespace, "settings")
+        live = await cluster.apply(wanted, manager="m")
+        with pytest.raises(ConflictError):
+            await cluster.apply(stranger, manager="m")
+        same = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}, "data": {"a": "2"}}
+        assert (await cluster.apply(same, manager="m"))["data"] == {"a": "2"}
+
     async def test_same_apply_again_changes_nothing(self, cluster: ClusterApi, namespace: str) -> None:
         first = await cluster.apply(config_map(namespace, color="red"), manager="one")
         second = await cluster.apply(config_map(namespace, color="red"), manager="one")

@@ -26,10 +26,11 @@ DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 SERVICE: Final = Kind("v1", "Service", "services")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+POD: Final = Kind("v1", "Pod", "pods")
 VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
 
 KINDS: Final[Mapping[tuple[str, str], Kind]] = {
-    (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA)
+    (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA, POD)
 }
 
 

@@ -5,6 +5,7 @@ It rounds and caps extremes, and so do we: a request and a limit must never comp
 
 import re
 from decimal import ROUND_UP, Decimal, localcontext
+from functools import lru_cache
 from typing import Final
 
 # A subset of the API server's grammar: plain decimals with an optional suffix; exponents (1e3) are left out on purpose.
@@ -28,6 +29,8 @@ _MOST_BINARY: Final = Decimal(2**63 - 1)  # where Ki, Mi, Gi and Ti end; decimal
 _DIGITS: Final = 60  # 15 before the point, 13 of Ti and 12 after the point fit: nothing is lost on the way
 
 
+# Each decision relates CPU and memory to limits, and most services have the same ones.
+@lru_cache(maxsize=1024)
 def parse_quantity(text: str) -> Decimal:
     """The value of a quantity, in cores or bytes, as the API server reads it.
 

@@ -103,7 +103,11 @@ class MemoryCluster:
         config = {name: part for name, part in manifest.items() if name not in without}
         if metadata:
             config["metadata"] = metadata
-        if (kind, key) not in self._objects:
+        live = self._objects.get((kind, key))
+        uid = manifest["metadata"].get("uid")
+        if uid is not None and (live is None or live.manifest["metadata"]["uid"] != uid):
+            raise ConflictError(409, f"uid mismatch: {uid} was given, which no {kind.kind} named {key.name} has")
+        if live is None:
             _refuse_bad_name(kind, key)
         return self._apply(kind, key, config, _Owner(manager, "Apply"), force=force)
 

@@ -45,7 +45,10 @@ class ClusterApi(Protocol):
         """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` for an absent kind."""
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
-        """Server-side apply; creates the object when absent. Raises `ConflictError` without force."""
+        """Server-side apply; creates the object when absent. Raises `ConflictError` without force.
+
+        With `metadata.uid`: of exactly that object, else `ConflictError`; nothing is created then.
+        """
 
     async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:
         """Server-side apply of `status` on the status subresource. Raises `NotFoundError` when the object is gone."""

@@ -115,9 +115,11 @@ def step(
 def not_carried_out(before: State, after: State) -> State:
     """The state for the next decision when the replica count could not, or may not, be written: no step was taken."""
     if before.last_step_at is None or after.last_step_at is None:
-        return dataclasses.replace(after, last_step_at=None)
-    # The earlier of the two: a last step in the future (see cooldown.believable) must not come back.
-    return dataclasses.replace(after, last_step_at=min(before.last_step_at, after.last_step_at))
+        last_step_at = None
+    else:
+        # The earlier of the two: a last step in the future (see cooldown.believable) must not come back.
+        last_step_at = min(before.last_step_at, after.last_step_at)
+    return after if last_step_at == after.last_step_at else dataclasses.replace(after, last_step_at=last_step_at)
 
 
 def _wanted(

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from generation_operator.api.kinds import DEPLOYMENT, Manifest
 from generation_operator.api.names import MANAGER_SCALER
@@ -45,7 +45,17 @@ class Turn:
 
     def not_written(self, error: str | None = None) -> "Turn":
         """The step was not taken, so it must not be remembered."""
-        return dataclasses.replace(self, after=not_carried_out(self.before, self.after), write_error=error)
+        after = not_carried_out(self.before, self.after)
+        return (
+            self if after is self.after and error is None else dataclasses.replace(self, after=after, write_error=error)
+        )
+
+
+class Removal(Protocol):
+    """Prepares a step down."""
+
+    async def prepare(self, service: Key, count: int) -> None:
+        """See to it that the right `count` pods go. Never raises, and takes a few seconds at most."""
 
 
 class Actuator:
@@ -54,21 +64,23 @@ class Actuator:
     Args:
         cluster: where they are written.
         store: told of each write, as the next tick may come before the watch event.
+        removal: lets the right pods go.
     """
 
-    def __init__(self, cluster: ClusterApi, store: Store) -> None:
+    def __init__(self, cluster: ClusterApi, store: Store, removal: Removal) -> None:
         self._cluster = cluster
         self._store = store
+        self._removal = removal
         self._writers = asyncio.Semaphore(_WRITERS)
 
     async def carry_out(self, turns: Sequence[Turn]) -> list[Turn]:
         """Carry out the decisions of one tick."""
-        return list(await asyncio.gather(*(self._one(turn) for turn in turns)))
+        due = {number: self._one(turn) for number, turn in enumerate(turns) if _is_due(turn)}
+        done = dict(zip(due, await asyncio.gather(*due.values()), strict=True))
+        return [done.get(number) or turn.not_written() for number, turn in enumerate(turns)]
 
     async def _one(self, turn: Turn) -> Turn:
-        """Write the count if the mode allows it and nobody else has moved it."""
-        if not turn.decision.changes_replicas or turn.service.mode is not Mode.ACTIVE:
-            return turn.not_written()
+        """Write the count if nobody else has moved it."""
         try:
             async with asyncio.timeout(_WRITE_SECONDS), self._writers:
                 written = await self._scale(turn)
@@ -101,6 +113,8 @@ class Actuator:
             # The store lags, or the HPA has raised the count since.
             _log.debug("%s: %d replicas, decided on %d; deciding anew", key, fresh.replicas, decision.current)
             return False
+        if decision.desired < decision.current:
+            await self._removal.prepare(turn.service.key, decision.current - decision.desired)
         written = await self._cluster.scale(
             DEPLOYMENT, key.namespace, key.name, decision.desired, expect=fresh, manager=MANAGER_SCALER
         )
@@ -110,6 +124,11 @@ class Actuator:
         if seen is not None:
             self._store.put(DEPLOYMENT, _rescaled(seen, written))
         return True
+
+
+def _is_due(turn: Turn) -> bool:
+    """Whether there is something to write that the mode allows."""
+    return turn.decision.changes_replicas and turn.service.mode is Mode.ACTIVE
 
 
 def _deployment_key(key: Key) -> Key:

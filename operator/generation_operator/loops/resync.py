@@ -10,7 +10,17 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, HPA, SERVICE, VPA, Kind, Manifest
+from generation_operator.api.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GENERATION_SERVICE,
+    HPA,
+    POD,
+    SERVICE,
+    VPA,
+    Kind,
+    Manifest,
+)
 from generation_operator.api.names import GROUP, LABEL_MANAGED_BY, OPERATOR, PLURAL
 from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.ports import ClusterApi, ClusterError, NotFoundError
@@ -72,6 +82,7 @@ class Resync:
         for kind in _CHILDREN:
             await self._refresh(kind, _OURS)
         await self._refresh_vpas()
+        await self._refresh_pods()
         try:
             await self._refresh(GENERATION_SERVICE, "")
         except NotFoundError as error:
@@ -80,6 +91,10 @@ class Resync:
             ) from error
         for key in sorted(before | self._store.keys(GENERATION_SERVICE)):
             self._enqueue(key)
+
+    async def _refresh_pods(self) -> None:
+        listed = [await self._cluster.list(POD, namespace, label_selector=_OURS) for namespace in self._namespaces]
+        self._store.pods.replace(pod for pods in listed for pod in pods)
 
     async def _refresh_vpas(self) -> None:
         """Optional: a cluster that has no VPA, or does not let us see it, is a cluster without it."""

@@ -18,14 +18,15 @@ def observe(service: GenerationService, deployment: Manifest, hpa: Manifest | No
     """
     status = deployment.get("status", {})
     ready = status.get("readyReplicas", 0)
+    signals = classify(reading, service.spec, ready)
     return Observation(
-        signals=classify(reading, service.spec, ready),
+        signals=signals,
         current=Replicas(deployment["spec"].get("replicas", 1)),  # 1: the API server's default
         ready=Replicas(ready),
         starting=Replicas(max(0, status.get("replicas", 0) - ready)),
         rollout_in_progress=rollout_in_progress(deployment),
         guard=guard_need(hpa, ready),
-        metrics_error=explain(reading, service.spec, ready),
+        metrics_error=explain(reading, service.spec, ready, signals),
     )
 
 

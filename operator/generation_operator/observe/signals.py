@@ -12,9 +12,12 @@ from typing import Final, Protocol
 from generation_operator.api.quantity import parse_quantity
 from generation_operator.api.resource import Key
 from generation_operator.api.spec import GenerationServiceSpec, Policy, ResourceLimits
-from generation_operator.decide.signals import COVERAGE_PERCENT, NEEDED
+from generation_operator.decide.signals import COVERAGE_PERCENT, NEEDED, USABLE
 from generation_operator.decide.types import Seconds, Signal, SignalName, SignalState
 
+# While what the pods said is no older than this it counts, however lately Prometheus has scraped: a rate that is taken
+# over a minute is half a minute old in content.
+_SOON_SECONDS: Final = 5.0
 # 0/0 when nobody asks: that is knowledge, not a gap.
 _RATIOS: Final = (
     SignalName.RESPONSE_TIME,
@@ -35,6 +38,19 @@ class Ask:
     url: str | None  # of the Prometheus; None when neither the resource nor the operator names one
     window_seconds: int
     max_age_seconds: int
+    port: int = 8000  # of the service's pods
+
+
+@dataclass(frozen=True, slots=True)
+class FreshLoad:
+    """What the pods themselves said about their load, all ready pods together."""
+
+    in_flight: float
+    queued: float
+    arrivals: float | None  # per second, since the sample before; None for the first one
+    age: float  # seconds
+    expected: int  # pods that should have answered
+    answered: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,8 @@ class Reading:
     values: Mapping[SignalName, float] = field(default_factory=dict)  # absent when Prometheus has none; may be NaN
     age: float | None = None  # seconds, of the newest sample of any pod
     reporting: int = 0  # pods with a sample that is not too old
-    error: str | None = None  # why nothing could be read
+    error: str | None = None  # why nothing could be read from Prometheus
+    load: FreshLoad | None = None  # None when the pods were not asked, or none answered
 
 
 class MetricsSource(Protocol):
@@ -65,8 +82,10 @@ def classify(reading: Reading, spec: GenerationServiceSpec, ready: int) -> dict[
     | a number              | trusted                     | Fresh     |
     | a number              | too old, too few pods       | Stale     |
 
+    What the pods themselves say about their load replaces what Prometheus says when it is usable and the fresher.
+
     Args:
-        reading: what Prometheus said.
+        reading: what Prometheus and the pods said.
         spec: limits that CPU and memory are related to, and the maximum age.
         ready: replicas that are ready, which should all report.
     """
@@ -82,21 +101,32 @@ def classify(reading: Reading, spec: GenerationServiceSpec, ready: int) -> dict[
             signals[name] = Signal(name, SignalState.NO_TRAFFIC, None, age)
         else:
             signals[name] = Signal(name, SignalState.MISSING, None, age)
+    if reading.load is not None:
+        signals.update(_fresher(_of_load(reading.load, spec.metrics.max_age_seconds), signals))
     return signals
 
 
-def explain(reading: Reading, spec: GenerationServiceSpec, ready: int) -> str | None:
+def explain(
+    reading: Reading, spec: GenerationServiceSpec, ready: int, signals: Mapping[SignalName, Signal]
+) -> str | None:
     """Why the required signals are not usable, for people: `Reason: what is wrong and what to do`; None when they are.
 
     The text changes only when the situation does, because a changed text is a write of the status.
+
+    Args:
+        reading: what Prometheus and the pods said.
+        spec: the policy and the maximum age.
+        ready: replicas that are ready.
+        signals: as `classify` returns them.
     """
+    needed = NEEDED[spec.scaling.policy]
+    if all(signals[name].state in USABLE for name in needed):
+        return None
     if reading.error is not None:
         return reading.error
     doubt = _doubt(reading, spec.metrics.max_age_seconds, ready)
     if doubt is not None:
         return doubt
-    signals = classify(reading, spec, ready)
-    needed = NEEDED[spec.scaling.policy]
     missing = [str(name) for name in needed if signals[name].state is SignalState.MISSING]
     # Of what Targets can add replicas on, one is enough.
     if len(missing) == len(needed) or (missing and spec.scaling.policy is Policy.SCORE):
@@ -128,6 +158,33 @@ def _doubt(reading: Reading, max_age_seconds: int, ready: int) -> str | None:
             "check the scrape targets in Prometheus"
         )
     return None
+
+
+def _of_load(load: FreshLoad, max_age_seconds: int) -> dict[SignalName, Signal]:
+    """The signals that the pods tell themselves."""
+    sound = load.age <= max_age_seconds and load.answered * 100 >= COVERAGE_PERCENT * load.expected
+    state, age = SignalState.FRESH if sound else SignalState.STALE, Seconds(max(0.0, load.age))
+    values = {
+        SignalName.WORKFLOWS_IN_FLIGHT: load.in_flight,
+        SignalName.QUEUE_LENGTH: load.queued,
+        SignalName.WORKFLOW_ARRIVALS: load.arrivals,
+    }
+    return {name: Signal(name, state, value, age) for name, value in values.items() if value is not None}
+
+
+def _fresher(told: Mapping[SignalName, Signal], scraped: Mapping[SignalName, Signal]) -> dict[SignalName, Signal]:
+    """What the pods told, where it is worth more than what was scraped."""
+    better = {}
+    for name, signal in told.items():
+        other = scraped[name]
+        if other.state in USABLE:
+            age = other.age or 0.0
+            if signal.state is not SignalState.FRESH or (signal.age or 0.0) > max(_SOON_SECONDS, age):
+                continue
+        elif other.state is SignalState.STALE and signal.state is SignalState.STALE:
+            continue
+        better[name] = signal
+    return better
 
 
 def _in_unit(name: SignalName, value: float | None, limits: ResourceLimits) -> float | None:

@@ -5,10 +5,12 @@ ask the API server for what is here. It holds plain manifests and what the autos
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.types import Decision, Observation, State
+from generation_operator.observe.pod_index import PodIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,10 @@ class Autoscaling:
 
 
 class Store:
-    """Objects by kind and key. Not thread-safe: used from one event loop."""
+    """Objects by kind and key, and pods by service. Not thread-safe: used from one event loop."""
 
     def __init__(self) -> None:
+        self.pods: Final = PodIndex()
         self._objects: dict[Kind, dict[Key, Manifest]] = {}
         self._autoscaling: dict[Key, Autoscaling] = {}
 

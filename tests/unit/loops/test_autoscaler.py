@@ -37,6 +37,27 @@ async def test_an_idle_service_is_lowered_at_the_second_look() -> None:
     assert world.replicas() == 4
 
 
+async def test_only_a_step_down_is_prepared_with_the_number_of_pods_that_go() -> None:
+    world = World(make_service("a"))
+    world.metrics.values[A] = BUSY
+    await world.tick()
+    assert world.removal.prepared == []
+    world.metrics.values[A] = IDLE
+    await world.tick(301)
+    await world.tick()
+    assert world.replicas() == 6
+    assert world.removal.prepared == [(A, 1)]
+
+
+async def test_a_service_that_brings_nothing_new_is_not_decided_on() -> None:
+    world = World(make_service("a"))
+    await world.tick()
+    before = world.told()
+    world.metrics.nothing_new.add(A)
+    await world.tick()
+    assert world.told() is before
+
+
 async def test_a_step_is_followed_by_the_cooldown() -> None:
     world = World(make_service("a"))
     world.metrics.values[A] = BUSY
@@ -360,6 +381,7 @@ async def test_the_loop_outlives_a_failing_tick() -> None:
         world.store,
         world.metrics,
         world.queued.append,
+        removal=world.removal,
         clock=lambda: NOW,
         prometheus_default_url=None,
         tick_seconds=0.01,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from builders import make_service
-from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, VPA, Kind, Manifest
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, POD, VPA, Kind, Manifest
 from generation_operator.api.names import LABEL_MANAGED_BY, OPERATOR
 from generation_operator.api.resource import Key
 from generation_operator.cluster.memory import MemoryCluster
@@ -46,6 +46,29 @@ class World:
 
     def resync(self, *namespaces: str, seconds: float = 300) -> Resync:
         return Resync(self.cluster, self.store, self.queued.append, namespaces=namespaces, seconds=seconds)
+
+
+async def test_pods_are_known_after_a_round_and_those_that_are_gone_are_forgotten() -> None:
+    world = World()
+    labels = {
+        LABEL_MANAGED_BY: OPERATOR,
+        "app.kubernetes.io/instance": "a",
+        "app.kubernetes.io/component": "service",
+    }
+    for name in ("a-1", "a-2"):
+        world.cluster.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": "n", "labels": labels},
+                "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+            }
+        )
+    await world.resync("n").once()
+    assert sorted(pod.key.name for pod in world.store.pods.ready(A)) == ["a-1", "a-2"]
+    world.cluster.remove(POD, "n", "a-1")
+    await world.resync("n").once()
+    assert [pod.key.name for pod in world.store.pods.ready(A)] == ["a-2"]
 
 
 async def test_first_round_fills_the_store_and_queues_every_resource() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from builders import make_service
 from generation_operator.api.spec import GenerationServiceSpec
 from generation_operator.decide.types import SignalName, SignalState
-from generation_operator.observe.signals import Reading, classify, explain
+from generation_operator.observe.signals import FreshLoad, Reading, classify, explain
 
 SPEC = make_service().scaling(policy="Score").spec(metrics={"maxAgeSeconds": 30}).obj().spec  # limits: 1 core, 2 GiB
 VALUES: dict[SignalName, float] = {
@@ -29,6 +29,10 @@ def read(values: dict[SignalName, float] | None = None, **fields: Any) -> Readin
     return replace(Reading(VALUES | (values or {}), age=3.0, reporting=4), **fields)
 
 
+def told(reading: Reading, spec: GenerationServiceSpec, ready: int) -> str | None:
+    return explain(reading, spec, ready, classify(reading, spec, ready))
+
+
 def states(reading: Reading, ready: int = 4, spec: GenerationServiceSpec = SPEC) -> set[SignalState]:
     return {signal.state for name, signal in classify(reading, spec, ready).items() if name in VALUES}
 
@@ -43,7 +47,7 @@ def test_cpu_and_memory_are_related_to_their_limits() -> None:
 def test_signals_in_order_are_fresh_and_carry_their_age() -> None:
     signals = classify(read(), SPEC, 4)
     assert {(signals[name].state, signals[name].age) for name in VALUES} == {(SignalState.FRESH, 3.0)}
-    assert explain(read(), SPEC, 4) is None
+    assert told(read(), SPEC, 4) is None
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_without_requests_ratios_have_no_traffic_and_the_rate_is_zero() -> None:
     assert signals[SignalName.ERROR_RATIO].state is SignalState.NO_TRAFFIC
     assert signals[SignalName.RESPONSE_TIME].value is None
     assert (signals[SignalName.REQUEST_RATE].state, signals[SignalName.REQUEST_RATE].value) == (SignalState.FRESH, 0.0)
-    assert explain(read(QUIET), SPEC, 4) is None
+    assert told(read(QUIET), SPEC, 4) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -134,22 +138,22 @@ def test_a_limit_of_zero_relates_to_nothing() -> None:
     ],
 )
 def test_the_explanation_names_the_first_thing_to_mend(reading: Reading, ready: int, beginning: str) -> None:
-    assert (explain(reading, SPEC, ready) or "").startswith(beginning)
+    assert (told(reading, SPEC, ready) or "").startswith(beginning)
 
 
 def test_with_targets_one_signal_of_demand_is_enough() -> None:
     spec = make_service().obj().spec
-    assert explain(Reading({SignalName.QUEUE_LENGTH: 0.0}, 3.0, 4), spec, 4) is None
+    assert told(Reading({SignalName.QUEUE_LENGTH: 0.0}, 3.0, 4), spec, 4) is None
     nothing = "MissingSignals: no value for QueueLength, WorkflowsInFlight, WorkflowArrivals;"
-    assert (explain(Reading({SignalName.CPU: 1.0}, 3.0, 4), spec, 4) or "").startswith(nothing)
+    assert (told(Reading({SignalName.CPU: 1.0}, 3.0, 4), spec, 4) or "").startswith(nothing)
 
 
 def test_the_explanation_stays_the_same_while_samples_grow_older() -> None:
-    assert explain(read(age=31.0), SPEC, 4) == explain(read(age=32.0), SPEC, 4)
+    assert told(read(age=31.0), SPEC, 4) == told(read(age=32.0), SPEC, 4)
 
 
 def test_a_missing_error_ratio_needs_no_explanation() -> None:
-    assert explain(read({SignalName.ERROR_RATIO: math.nan}), SPEC, 4) is None
+    assert told(read({SignalName.ERROR_RATIO: math.nan}), SPEC, 4) is None
 
 
 @given(
@@ -165,3 +169,49 @@ def test_a_value_is_a_finite_number_exactly_when_fresh_or_stale(
         has_value = signal.value is not None and math.isfinite(signal.value)
         assert has_value == (signal.state in (SignalState.FRESH, SignalState.STALE))
         assert signal.age is None or math.isfinite(signal.age)
+
+
+LOAD = FreshLoad(in_flight=12.0, queued=5.0, arrivals=3.0, age=1.0, expected=4, answered=4)
+OLD = {
+    SignalName.WORKFLOWS_IN_FLIGHT: 1.0,
+    SignalName.QUEUE_LENGTH: 1.0,
+    SignalName.WORKFLOW_ARRIVALS: 1.0,
+    SignalName.CPU: 0.5,
+}
+OF_LOAD = (SignalName.WORKFLOWS_IN_FLIGHT, SignalName.QUEUE_LENGTH, SignalName.WORKFLOW_ARRIVALS)
+
+
+@pytest.mark.parametrize(
+    ("load", "scraped_age", "values", "state"),
+    [
+        (LOAD, 20.0, (12.0, 5.0, 3.0), SignalState.FRESH),
+        (LOAD, 0.5, (12.0, 5.0, 3.0), SignalState.FRESH),  # a rate over a minute is older than it looks
+        (replace(LOAD, age=12.0), 8.0, (1.0, 1.0, 1.0), SignalState.FRESH),
+        (replace(LOAD, age=12.0), 20.0, (12.0, 5.0, 3.0), SignalState.FRESH),
+        (replace(LOAD, answered=3), 20.0, (1.0, 1.0, 1.0), SignalState.FRESH),  # 75 % of the pods
+        (replace(LOAD, answered=3), 90.0, (1.0, 1.0, 1.0), SignalState.STALE),
+        (replace(LOAD, arrivals=None), 20.0, (12.0, 5.0, 1.0), SignalState.FRESH),
+        (LOAD, 90.0, (12.0, 5.0, 3.0), SignalState.FRESH),
+        (LOAD, None, (12.0, 5.0, 3.0), SignalState.FRESH),
+    ],
+)
+def test_the_fresher_of_pods_and_prometheus_counts(
+    load: FreshLoad, scraped_age: float | None, values: tuple[float, ...], state: SignalState
+) -> None:
+    signals = classify(Reading(OLD, scraped_age, 4, load=load), SPEC, 4)
+    assert tuple(signals[name].value for name in OF_LOAD) == values
+    assert {signals[name].state for name in OF_LOAD} == {state}
+
+
+def test_pods_alone_are_enough_for_targets() -> None:
+    spec = make_service().obj().spec
+    reading = Reading(error="PrometheusUnreachable: down", load=LOAD)
+    assert told(reading, spec, 4) is None
+    assert told(replace(reading, load=None), spec, 4) == "PrometheusUnreachable: down"
+    assert told(replace(reading, load=replace(LOAD, answered=3)), spec, 4) == "PrometheusUnreachable: down"
+    assert classify(reading, spec, 4)[SignalName.CPU].state is SignalState.MISSING
+
+
+def test_too_few_pods_and_no_prometheus_is_stale_and_never_fresh() -> None:
+    signals = classify(Reading(load=replace(LOAD, answered=3)), SPEC, 4)
+    assert {signals[name].state for name in OF_LOAD} == {SignalState.STALE}

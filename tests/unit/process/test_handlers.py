@@ -10,7 +10,17 @@ from kopf._cogs.structs import references as kopf_references
 
 from builders import UID, make_service
 from generation_operator import handlers
-from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, HPA, SERVICE, VPA, Kind, Manifest
+from generation_operator.api.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GENERATION_SERVICE,
+    HPA,
+    POD,
+    SERVICE,
+    VPA,
+    Kind,
+    Manifest,
+)
 from generation_operator.api.names import API_VERSION, KIND
 from generation_operator.api.resource import Key
 from generation_operator.observe.store import Store
@@ -76,6 +86,20 @@ def test_child_is_stored_and_its_owner_queued(kind: Kind) -> None:
     assert world.queued == [Key("n", "chat")] * 2
 
 
+def test_pods_are_known_by_the_service_they_serve_and_queue_nothing() -> None:
+    world = World()
+    labels = {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/component": "service"}
+    pod = {
+        "metadata": {"name": "chat-1", "namespace": "n", "uid": "u", "labels": labels},
+        "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    world.see(POD, pod)
+    assert [known.ip for known in world.store.pods.ready(Key("n", "chat"))] == ["10.0.0.1"]
+    world.see(POD, pod, "DELETED")
+    assert list(world.store.pods.ready(Key("n", "chat"))) == []
+    assert world.queued == []
+
+
 @pytest.mark.parametrize(
     "owners",
     [
@@ -114,7 +138,7 @@ def test_only_event_handlers_are_registered_so_nothing_is_written_to_objects() -
     registry = World().registry
     for part in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not part.get_all_handlers()
-    assert len(registry._watching.get_all_handlers()) == 1 + len(CHILDREN)
+    assert len(registry._watching.get_all_handlers()) == len([GENERATION_SERVICE, *CHILDREN, POD])
 
 
 def test_children_are_filtered_by_the_api_server_and_resources_are_not() -> None:
@@ -124,7 +148,7 @@ def test_children_are_filtered_by_the_api_server_and_resources_are_not() -> None
     assert set(selectors.values()) == {"app.kubernetes.io/managed-by=generation-operator"}
     assert set(selectors) == {
         kopf_references.Selector(kind.api_version.rpartition("/")[0], kind.api_version.rpartition("/")[2], kind.plural)
-        for kind in CHILDREN
+        for kind in (*CHILDREN, POD)
     }
 
 

@@ -1,0 +1,64 @@
+"""The resources that can be decided on, parsed once for each version of them.
+
+Parsing takes longer than deciding, and a resource is decided on far more often than it changes.
+"""
+
+import logging
+from typing import Final, NamedTuple
+
+from generation_operator.api.kinds import GENERATION_SERVICE, Manifest
+from generation_operator.api.resource import GenerationService, InvalidSpecError, Key, parse
+from generation_operator.decide.policy import Policy
+from generation_operator.observe.store import Store
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Known(NamedTuple):
+    """A resource, and what its spec means to a decision."""
+
+    service: GenerationService
+    policy: Policy
+
+
+class Services:
+    """Parsed resources of a store.
+
+    Args:
+        store: where resources are read.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._parsed: dict[Key, tuple[Manifest, Known | None]] = {}
+
+    def all(self) -> list[Known]:
+        """Resources that can be decided on, by key; why another cannot is for reconcile to say."""
+        keys = self._store.keys(GENERATION_SERVICE)
+        for gone in self._parsed.keys() - keys:
+            del self._parsed[gone]
+        return [known for key in sorted(keys) if (known := self.get(key)) is not None]
+
+    def get(self, key: Key) -> Known | None:
+        """The resource as last seen; None for one that is gone, going or not understood."""
+        resource = self._store.get(GENERATION_SERVICE, key)
+        if resource is None:
+            return None
+        seen = self._parsed.get(key)
+        # Objects in the store are replaced and never changed, so the same object has the same content.
+        if seen is None or seen[0] is not resource:
+            seen = self._parsed[key] = resource, _parsed(key, resource)
+        return seen[1]
+
+
+def _parsed(key: Key, resource: Manifest) -> Known | None:
+    if "deletionTimestamp" in resource["metadata"]:
+        return None
+    try:
+        service = parse(resource)
+        return Known(service, Policy.of(service.spec))
+    except InvalidSpecError:
+        return None
+    except Exception:  # noqa: BLE001 - one service's failure is not the others'
+        _log.exception("%s: left out of all ticks until it changes", key)
+        return None
