@@ -145,7 +145,7 @@ class ClusterContract:
         with pytest.raises(NotFoundError):
             await cluster.get(CONFIG_MAP, namespace, "settings")
         live = await cluster.apply(wanted, manager="m")
-        with pytest.raises(ConflictError):
+        with pytest.raises(ClusterError, match="immutable"):
             await cluster.apply(stranger, manager="m")
         same = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}, "data": {"a": "2"}}
         assert (await cluster.apply(same, manager="m"))["data"] == {"a": "2"}

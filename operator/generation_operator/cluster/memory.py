@@ -105,10 +105,12 @@ class MemoryCluster:
             config["metadata"] = metadata
         live = self._objects.get((kind, key))
         uid = manifest["metadata"].get("uid")
-        if uid is not None and (live is None or live.manifest["metadata"]["uid"] != uid):
-            raise ConflictError(409, f"uid mismatch: {uid} was given, which no {kind.kind} named {key.name} has")
         if live is None:
             _refuse_bad_name(kind, key)
+            if uid is not None:
+                raise ConflictError(409, f"uid mismatch: {uid} was given, and no {kind.kind} named {key.name} exists")
+        elif uid not in (None, live.manifest["metadata"]["uid"]):
+            raise ClusterError(422, f'metadata.uid: Invalid value: "{uid}": field is immutable')
         return self._apply(kind, key, config, _Owner(manager, "Apply"), force=force)
 
     async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:

@@ -47,7 +47,8 @@ class ClusterApi(Protocol):
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """Server-side apply; creates the object when absent. Raises `ConflictError` without force.
 
-        With `metadata.uid`: of exactly that object, else `ConflictError`; nothing is created then.
+        With `metadata.uid`: of exactly that object, else `ClusterError` (409 when there is none of that name, 422 when
+        there is another one); nothing is created or changed then.
         """
 
     async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:
