@@ -88,6 +88,7 @@ async def _operate(chosen: Settings, cluster: KubeCluster, metrics: PrometheusSo
         clock=time.time,
         prometheus_default_url=chosen.prometheus_url,
         tick_seconds=chosen.tick_seconds,
+        keep_manual_seconds=chosen.manual_override_seconds,
     )
     # Before anything acts: who sees an empty store takes existing children for missing ones.
     await resync.once()

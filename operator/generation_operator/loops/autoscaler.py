@@ -5,10 +5,11 @@ wrong with one is its own affair.
 """
 
 import asyncio
+import dataclasses
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeAlias, TypeVar
 
 from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
 from generation_operator.api.resource import GenerationService, InvalidSpecError, Key, parse
@@ -18,10 +19,14 @@ from generation_operator.decide.step import step
 from generation_operator.decide.types import Observation, Seconds, State
 from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Turn
-from generation_operator.loops.events import scaled
+from generation_operator.loops.events import changed_standing, scaled
+from generation_operator.loops.floor import commanded
+from generation_operator.loops.standing import Standings
 from generation_operator.observe.observer import observe
+from generation_operator.observe.ownership import Standing
 from generation_operator.observe.signals import Ask, MetricsSource, Reading
 from generation_operator.observe.store import Autoscaling, Store
+from generation_operator.observe.targets import verdicts
 from generation_operator.reconcile.status import state_from_status
 
 _log = logging.getLogger(__name__)
@@ -29,6 +34,10 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# A service, what is known of it, and who else had and has a say in its replica count.
+_Seen: TypeAlias = tuple[GenerationService, Observation, tuple[Standing, Standing]]
+
+KEEP_MANUAL_SECONDS: Final = 1800.0  # long enough to find out why somebody had to, short enough to be forgotten
 _EVENT_SECONDS: Final = 5.0
 # +-10 %: operators that started together should not ask the same Prometheus at the same moment for ever.
 _JITTER: Final = 0.1
@@ -46,6 +55,7 @@ class Autoscaler:
         prometheus_default_url: for resources that name no Prometheus; None: those have no metrics.
         tick_seconds: time from one tick to the next. Shorter reacts sooner and asks Prometheus more often; shorter than
             the scrape interval sees nothing new.
+        keep_manual_seconds: how long a count that somebody wrote by hand is kept.
     """
 
     def __init__(
@@ -58,6 +68,7 @@ class Autoscaler:
         clock: Callable[[], float],
         prometheus_default_url: str | None,
         tick_seconds: float,
+        keep_manual_seconds: float = KEEP_MANUAL_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -67,6 +78,7 @@ class Autoscaler:
         self._prometheus_default_url = prometheus_default_url
         self._tick_seconds = tick_seconds
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
+        self._standings = Standings(store, keep_seconds=keep_manual_seconds)
         self._actuator = Actuator(cluster, store)
 
     async def run(self) -> None:
@@ -88,7 +100,7 @@ class Autoscaler:
             now: Unix seconds.
         """
         readings = await self._metrics.read([self._ask(service) for service in self._services()])
-        turns = self._decide(self._observe(readings), now)
+        turns = self._decide(self._observe(readings, now), now)
         turns = await self._actuator.carry_out(turns)
         self._publish(turns)
         await self._announce(turns)
@@ -116,7 +128,7 @@ class Autoscaler:
         url = metrics.prometheus_url or self._prometheus_default_url
         return Ask(service.key, url, metrics.window_seconds, metrics.max_age_seconds)
 
-    def _observe(self, readings: Mapping[Key, Reading]) -> list[tuple[GenerationService, Observation]]:
+    def _observe(self, readings: Mapping[Key, Reading], now: Seconds) -> list[_Seen]:
         """What is known of each service. Resources are read again: one may be paused while Prometheus answers."""
         observations = []
         for service in self._services():
@@ -125,18 +137,31 @@ class Autoscaler:
                 continue
             hpa = self._store.get(HPA, Key(service.key.namespace, names.hpa(service.key.name)))
             observation = _alone(service.key, observe, service, deployment, hpa, reading)
-            if observation is not None:
-                observations.append((service, observation))
+            standing = _alone(service.key, self._look, service, deployment, now)
+            if observation is not None and standing is not None:
+                manual = standing[1].manual
+                observation = dataclasses.replace(
+                    observation,
+                    current=commanded(service, hpa, observation.current),
+                    override=None if manual is None else manual.override(),
+                )
+                observations.append((service, observation, standing))
         return observations
 
-    def _decide(self, observations: Sequence[tuple[GenerationService, Observation]], now: Seconds) -> list[Turn]:
+    def _look(self, service: GenerationService, deployment: Manifest, now: Seconds) -> tuple[Standing, Standing]:
+        """Who had a say in the count at the last tick, and who has now."""
+        resource = self._store.get(GENERATION_SERVICE, service.key) or {}
+        return self._standings.look(service, resource.get("status") or {}, deployment, now)
+
+    def _decide(self, observations: Sequence[_Seen], now: Seconds) -> list[Turn]:
         turns = []
-        for service, observation in observations:
+        for service, observation, (before_standing, standing) in observations:
             before = self._state(service)
             outcome = _alone(service.key, step, Policy.of(service.spec), before, observation, now)
             if outcome is not None:
                 after, decision = outcome
-                turns.append(Turn(service, observation, before, after, decision))
+                turn = Turn(service, observation, before, after, decision)
+                turns.append(dataclasses.replace(turn, had_standing=before_standing, standing=standing))
         return turns
 
     def _publish(self, turns: Sequence[Turn]) -> None:
@@ -145,26 +170,30 @@ class Autoscaler:
             key = turn.service.key
             self._states[key] = turn.service.uid, turn.after
             told = self._store.autoscaling(key)
-            new = Autoscaling(turn.observation, turn.decision, turn.after, turn.write_error)
+            judged = verdicts(turn.service.spec, turn.observation)
+            new = Autoscaling(turn.observation, turn.decision, turn.after, turn.write_error, turn.standing, judged)
             self._store.put_autoscaling(key, new)
             if told is None or _telling(told) != _telling(new):
                 self._enqueue(key)
         for key in self._states.keys() - self._store.keys(GENERATION_SERVICE):
             del self._states[key]
+        self._standings.forget_all_but(self._store.keys(GENERATION_SERVICE))
 
     async def _announce(self, turns: Sequence[Turn]) -> None:
-        """Record an Event for each step; what cannot be recorded soon is left out."""
+        """Record an Event for each step and each change of who has a say; what cannot be recorded soon is left out."""
         try:
             async with asyncio.timeout(_EVENT_SECONDS):
-                await asyncio.gather(*(self._announce_one(turn) for turn in turns if turn.written))
+                await asyncio.gather(
+                    *(self._announce_one(turn.service.key, event) for turn in turns for event in _events(turn))
+                )
         except TimeoutError:
-            _log.warning("Events of this tick's steps were not recorded within %.0f s", _EVENT_SECONDS)
+            _log.warning("Events of this tick were not recorded within %.0f s", _EVENT_SECONDS)
 
-    async def _announce_one(self, turn: Turn) -> None:
+    async def _announce_one(self, key: Key, event: Manifest) -> None:
         try:
-            await self._cluster.emit_event(scaled(turn.service, turn.decision))
+            await self._cluster.emit_event(event)
         except ClusterError as error:
-            _log.warning("%s: the Event of a step was not recorded: %s", turn.service.key, error)
+            _log.warning("%s: an Event was not recorded: %s", key, error)
 
     def _state(self, service: GenerationService) -> State:
         """What was remembered of this very resource; after a start, what its status tells."""
@@ -191,6 +220,12 @@ def _alone(key: Key, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
         return None
 
 
+def _events(turn: Turn) -> list[Manifest]:
+    """What happened to one service in this tick."""
+    steps = [scaled(turn.service, turn.decision)] if turn.written else []
+    return [*steps, *changed_standing(turn.service, turn.had_standing, turn.standing, turn.decision.at)]
+
+
 def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
     """What makes a status worth writing; values and ages that move with every tick do not."""
     decision, observation = autoscaling.decision, autoscaling.observation
@@ -205,6 +240,8 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         observation.metrics_error,
         autoscaling.state.last_step_at,
         autoscaling.write_error,
+        autoscaling.standing,
+        tuple((verdict.met, verdict.budget_remaining_percent) for verdict in autoscaling.verdicts),
     )
 
 
