@@ -6,6 +6,7 @@ from typing import Any
 
 from builders import ServiceBuilder
 from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, Kind, Manifest
+from generation_operator.api.names import MANAGER_BOOTSTRAP
 from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.memory import MemoryCluster, Write
 from generation_operator.cluster.ports import ClusterError, Scale
@@ -130,7 +131,8 @@ class World:
                     "selector": {"matchLabels": labels},
                     "template": {"metadata": {"labels": labels}},
                 },
-            }
+            },
+            manager=MANAGER_BOOTSTRAP,
         )
         self.metrics.values[key] = dict(CALM)
         self.watch(key)

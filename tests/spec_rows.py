@@ -243,9 +243,8 @@ ROWS: Final = [
     _accepted("mode paused", {"scaling": {"mode": "Paused"}}),
     _refused("unknown mode", {"scaling": {"mode": "Auto"}}, "spec.scaling.mode", "Unsupported value", "'Active'"),
     _refused("unknown policy", {"scaling": {"policy": "Magic"}}, "spec.scaling.policy", "Unsupported value", "'Score'"),
-    _refused(
-        "unknown engine", {"scaling": {"engine": "Floor"}}, "spec.scaling.engine", "Unsupported value", "'Direct'"
-    ),
+    _refused("unknown engine", {"scaling": {"engine": "V8"}}, "spec.scaling.engine", "Unsupported value", "'Direct'"),
+    _accepted("engine Floor", {"scaling": {"engine": "Floor"}}),
     _accepted("fractional quantity", _resources(requests={"cpu": "0.25"})),
     _refused(
         "quantity that is none", _resources(requests={"cpu": "much"}), "requests.cpu", "should match", "match pattern"

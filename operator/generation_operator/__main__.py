@@ -103,6 +103,7 @@ async def _operate(
         clock=time.time,
         prometheus_default_url=chosen.prometheus_url,
         tick_seconds=_period(chosen),
+        keep_manual_seconds=chosen.manual_override_seconds,
     )
     # Before anything acts: who sees an empty store takes existing children for missing ones.
     await resync.once()

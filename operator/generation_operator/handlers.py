@@ -17,6 +17,7 @@ from generation_operator.api.kinds import (
     GENERATION_SERVICE,
     HPA,
     POD,
+    RIVALS,
     SERVICE,
     VPA,
     Kind,
@@ -24,6 +25,7 @@ from generation_operator.api.kinds import (
 )
 from generation_operator.api.names import GROUP, KIND, LABEL_MANAGED_BY, OPERATOR
 from generation_operator.api.resource import Key, key_of
+from generation_operator.observe.ownership import claim_of, is_ours
 from generation_operator.observe.store import Store
 
 _log = logging.getLogger(__name__)
@@ -40,6 +42,10 @@ def register(registry: kopf.OperatorRegistry, store: Store, enqueue: Enqueue) ->
         handler = _child_handler(kind, store, enqueue)
         kopf.on.event(*_selector(kind), registry=registry, id=f"child-{kind.plural}")(handler)
     kopf.on.event(*_selector(POD), registry=registry, id="pod")(_pod_handler(store))
+    for kind in RIVALS:
+        if kind not in _CHILDREN:
+            handler = _child_handler(kind, store, enqueue)
+            kopf.on.event(*_selector(kind), registry=registry, id=f"rival-{kind.plural}")(handler)
 
 
 def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
@@ -49,8 +55,9 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
         settings: changed in place.
         namespaced: whether the operator watches named namespaces only, so that it may lack the right to list CRDs.
     """
-    for kind in (*_CHILDREN, POD):
-        # Filtered by the API server: the Deployments of a whole cluster would fill our memory.
+    for kind in {*_CHILDREN, POD} - set(RIVALS):
+        # Filtered by the API server: the Deployments of a whole cluster would fill our memory. What may claim one of
+        # our Deployments cannot be filtered so; of a foreign object only its claim is kept.
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={OPERATOR}"
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70  # bookmarks come once a minute; a silent watch is a dead one
@@ -124,6 +131,12 @@ def _seen(kind: Kind, event: Mapping[str, Any], store: Store) -> Manifest:
     # In a watch event the object names its kind, in a list it may not.
     manifest: Manifest = {"apiVersion": kind.api_version, "kind": kind.kind} | event["object"]
     _log.debug("%s %s: %s", kind.kind, key_of(manifest), event["type"] or "listed")
+    if kind in RIVALS:
+        foreign = event["type"] != "DELETED" and not is_ours(manifest)
+        store.put_claim(kind, key_of(manifest), claim_of(kind, manifest) if foreign else None)
+        if foreign:
+            store.remove(kind, key_of(manifest))  # it was ours until somebody took it
+            return manifest
     if event["type"] == "DELETED":
         store.remove(kind, key_of(manifest))
     else:

@@ -166,6 +166,15 @@ class Settings:
             "costs the API server more.",
         ),
     ]
+    manual_override_seconds: Annotated[
+        float,
+        Variable(
+            _number(0, 86400),
+            "1800",
+            "Seconds for which a replica count that somebody wrote to a Deployment by hand is kept. 0: such counts are "
+            "corrected at once. Longer leaves people more time, and a forgotten count more time to do harm.",
+        ),
+    ]
     cluster_domain: Annotated[
         str,
         Variable(

@@ -29,6 +29,15 @@ def deployment(namespace: str, name: str = "web", **spec: Any) -> Manifest:
     }
 
 
+def autoscaler(namespace: str, **bounds: int) -> Manifest:
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}} | bounds,
+    }
+
+
 def only_replicas(namespace: str, replicas: int) -> Manifest:
     return {
         "apiVersion": "apps/v1",
@@ -248,6 +257,32 @@ class ClusterContract:
         assert caught.value.status == 422
         assert problem in caught.value.message
         assert await cluster.list(DEPLOYMENT, namespace) == []
+
+    async def test_bounds_of_an_hpa_are_handed_from_one_manager_to_another(
+        self, cluster: ClusterApi, namespace: str
+    ) -> None:
+        await cluster.apply(autoscaler(namespace, minReplicas=2, maxReplicas=9), manager="one")
+        bounds = autoscaler(namespace, minReplicas=4, maxReplicas=9)
+        del bounds["spec"]["scaleTargetRef"]
+        with pytest.raises(ConflictError):
+            await cluster.apply(bounds, manager="two", force=False)
+        await cluster.apply(bounds, manager="two")
+        after = await cluster.apply(autoscaler(namespace), manager="one")
+        assert (after["spec"]["minReplicas"], after["spec"]["maxReplicas"]) == (4, 9)
+        for field in ("f:minReplicas", "f:maxReplicas"):
+            assert owners_of(after, "f:spec", field) == {("two", "Apply", "")}
+        assert owners_of(after, "f:spec", "f:scaleTargetRef") == {("one", "Apply", "")}
+
+    async def test_maximum_of_an_hpa_cannot_be_given_up_by_its_only_owner(
+        self, cluster: ClusterApi, namespace: str
+    ) -> None:
+        await cluster.apply(autoscaler(namespace, minReplicas=2, maxReplicas=9), manager="one")
+        with pytest.raises(ClusterError) as caught:
+            await cluster.apply(autoscaler(namespace), manager="one")
+        assert caught.value.status == 422
+        assert "maxReplicas" in caught.value.message
+        with pytest.raises(ClusterError, match="maxReplicas"):
+            await cluster.apply(autoscaler(namespace, minReplicas=10, maxReplicas=9), manager="one")
 
     async def test_immutable_selector_is_refused(self, cluster: ClusterApi, namespace: str) -> None:
         await cluster.apply(deployment(namespace), manager="one")

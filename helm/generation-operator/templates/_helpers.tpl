@@ -47,6 +47,13 @@ app.kubernetes.io/component: operator
 - apiGroups: [autoscaling.k8s.io]
   resources: [verticalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
+# Others that may scale the same Deployment; where these APIs do not exist, the rules mean nothing.
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch]
+- apiGroups: [autoscaling.aibrix.ai]
+  resources: [podautoscalers]
+  verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

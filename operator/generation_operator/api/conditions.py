@@ -25,6 +25,12 @@ class ConditionType(StrEnum):
     WORKLOAD_AVAILABLE = "WorkloadAvailable"  # means that enough pods of the service answer
     METRICS_AVAILABLE = "MetricsAvailable"  # means that every signal the policy needs is usable
     ABLE_TO_SCALE = "AbleToScale"  # means that decisions can be carried out
+    SCALING_ACTIVE = "ScalingActive"  # means that the replica count follows the load
+    SCALING_LIMITED = "ScalingLimited"  # means that more replicas are due than maxReplicas or the budget allows
+    VERTICAL_SCALING_ACTIVE = "VerticalScalingActive"  # means that memory requests follow the use of memory
+    TARGETS_MET = "TargetsMet"  # means that no declared target is missed now
+    OWNERSHIP_CONFLICT = "OwnershipConflict"  # means that somebody else scales the same Deployment
+    PAUSED = "Paused"  # means that replicas stay as they are, because a person said so
     TARGETS_REACHABLE = "TargetsReachable"  # means that missing a declared target can make the policy add replicas
 
 
@@ -50,6 +56,28 @@ class ConditionReason(StrEnum):
     SCALE_FAILED = "ScaleFailed"  # means that the API server refused the last write of replicas
     NOT_ACTIVE = "NotActive"  # means that mode Recommend only shows decisions
     PAUSED = "Paused"  # means that mode Paused, or the annotation, keeps replicas as they are
+
+    NOT_PAUSED = "NotPaused"  # means that neither mode nor annotation pauses
+
+    NO_CONFLICT = "NoConflict"  # means that nobody else scales the Deployment
+    FOREIGN_SCALER = "ForeignScaler"  # means that another object, or a field manager, scales the Deployment too
+    OWNERSHIP_CONFLICT = "OwnershipConflict"  # means that nothing is written while OwnershipConflict is True
+
+    FOLLOWING_LOAD = "FollowingLoad"  # means that the policy sets the replica count
+    OVERRIDE_IN_FORCE = "OverrideInForce"  # means that a person sets the replica count, for a time
+    METRICS_UNAVAILABLE = "MetricsUnavailable"  # means that replicas are held because MetricsAvailable is not True
+
+    WITHIN_LIMITS = "WithinLimits"  # means that no limit holds replicas back
+    AT_MAXIMUM = "AtMaximum"  # means that maxReplicas holds replicas back
+    BUDGET_EXHAUSTED = "BudgetExhausted"  # means that today's replica-hours hold replicas back
+
+    VERTICAL_OFF = "VerticalOff"  # means that no VerticalPodAutoscaler is wanted
+    API_MISSING = "ApiMissing"  # means that the cluster lacks an API that the resource asks for
+    RECOMMENDS_ONLY = "RecommendsOnly"  # means that recommendations are made and not carried out
+
+    ALL_TARGETS_MET = "AllTargetsMet"  # means that every target that something was observed of is met
+    TARGET_MISSED = "TargetMissed"  # means that at least one target is missed
+    NOTHING_OBSERVED = "NothingObserved"  # means that no fresh signal speaks of any target
 
     POLICY_SEES_TARGETS = "PolicySeesTargets"  # means that the policy adds replicas when a target is missed
     SCORE_TOO_LOW = "ScoreTooLow"  # means that the score of a missed target alone never exceeds its limit

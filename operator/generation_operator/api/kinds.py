@@ -29,11 +29,19 @@ HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodaut
 POD: Final = Kind("v1", "Pod", "pods")
 VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
 
+# Of other projects, read only, and only where their API exists.
+SCALED_OBJECT: Final = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
+POD_AUTOSCALER: Final = Kind("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", "podautoscalers")
+
 KINDS: Final[Mapping[tuple[str, str], Kind]] = {
     (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA, POD)
 }
 
+# Whatever may want to scale, or resize, a Deployment that is ours.
+RIVALS: Final = (HPA, VPA, SCALED_OBJECT, POD_AUTOSCALER)
+KNOWN: Final[Mapping[tuple[str, str], Kind]] = {**KINDS, **{(kind.api_version, kind.kind): kind for kind in RIVALS}}
+
 
 def kind_of(manifest: Mapping[str, Any]) -> Kind:
     """The kind that a manifest names in `apiVersion` and `kind`."""
-    return KINDS[manifest["apiVersion"], manifest["kind"]]
+    return KNOWN[manifest["apiVersion"], manifest["kind"]]

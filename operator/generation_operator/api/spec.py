@@ -28,6 +28,7 @@ class Engine(StrEnum):
     """Who writes the replica count."""
 
     DIRECT = "Direct"
+    FLOOR = "Floor"
 
 
 class Policy(StrEnum):
@@ -210,7 +211,8 @@ class Scaling(Model):
     engine: Engine = Field(
         Engine.DIRECT,
         strict=False,
-        description="Direct: the operator writes the scale subresource; the HorizontalPodAutoscaler can only raise.",
+        description="Direct: the operator writes the scale subresource; the HorizontalPodAutoscaler can only raise. "
+        "Floor: the HorizontalPodAutoscaler alone writes; the operator moves its bounds.",
     )
     policy: Policy = Field(
         Policy.TARGETS,

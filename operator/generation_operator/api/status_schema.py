@@ -78,6 +78,29 @@ _DECISION: Final[Schema] = _object(
     },
 )
 
+_TARGET: Final[Schema] = {
+    **_object(
+        "One declared target.",
+        name=_text("Name of the target, for example WorkflowDuration.", 64),
+        target=_text("What is declared, with its unit.", 64),
+        observed=_text("What was observed when the verdict last changed, with its unit; absent while nothing is.", 64),
+        met={"type": "boolean", "description": "Whether it is met; absent while nothing is observed."},
+        budgetRemainingPercent=_count("What is left of the error budget of the last six hours, in percent."),
+    ),
+    "required": ["name", "target"],
+}
+
+_PAST_DECISION: Final[Schema] = _object(
+    "A decision that differed from the one before.",
+    id=_text("Identifies the decision.", 64),
+    at=_time("When it was first taken."),
+    currentReplicas=_count("Replicas that there were."),
+    desiredReplicas=_count("Replicas that were decided."),
+    binder=_text("The stage that set the number.", 64),
+    limitedBy=_text("The stage that held back what an earlier one asked for.", 64),
+    reason=_text("Why, in one word for programs.", 64),
+)
+
 STATUS: Final[Schema] = _object(
     "What the operator sees and does. Written by the operator only.",
     observedGeneration={
@@ -97,6 +120,14 @@ STATUS: Final[Schema] = _object(
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
     },
+    targets={
+        "type": "array",
+        "maxItems": 16,
+        "description": "The declared targets and whether they are met.",
+        "items": _TARGET,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+    },
     autoscaling=_object(
         "What the autoscaler decided, and what it needs to remember over a restart.",
         desiredReplicas=_count("Replicas that the service should have now."),
@@ -111,6 +142,19 @@ STATUS: Final[Schema] = _object(
             at=_time("Up to when it was counted."),
             usedReplicaSeconds=_count("Replica-seconds that were used from midnight UTC until then."),
         ),
+        override=_object(
+            "A count that somebody wrote to the Deployment by hand, kept for a time.",
+            replicas=_count("Replicas that were written."),
+            until=_time("When the policy decides again."),
+            manager=_text("Field manager of the write, for example kubectl.", 128),
+        ),
         lastDecision=_DECISION,
+        history={
+            "type": "array",
+            "maxItems": 20,
+            "description": "The last decisions that differed from the one before, newest first.",
+            "items": _PAST_DECISION,
+            "x-kubernetes-list-type": "atomic",
+        },
     ),
 )

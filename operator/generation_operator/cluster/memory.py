@@ -17,7 +17,8 @@ from generation_operator.api.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     GENERATION_SERVICE,
-    KINDS,
+    HPA,
+    KNOWN,
     VPA,
     Kind,
     Manifest,
@@ -210,7 +211,7 @@ class MemoryCluster:
     def _enter(self, verb: str, kind: Kind) -> None:
         if self._faults.get(verb):
             raise self._faults[verb].pop(0)
-        if kind in self.absent or kind not in KINDS.values():
+        if kind in self.absent or kind not in KNOWN.values():
             raise NotFoundError(404, "the server could not find the requested resource")
 
     def _found(self, kind: Kind, key: Key) -> _Object:
@@ -337,9 +338,10 @@ def _generated(manifest: Manifest) -> Manifest:
 
 
 def _defaulted(kind: Kind, manifest: Manifest) -> Manifest:
-    """With the one default that callers must reckon with; defaults have no owner."""
-    if kind == DEPLOYMENT and "replicas" not in manifest.get("spec", {}):
-        manifest["spec"] = manifest.get("spec", {}) | {"replicas": 1}
+    """With the defaults that callers must reckon with; defaults have no owner."""
+    count = {DEPLOYMENT: "replicas", HPA: "minReplicas"}.get(kind)
+    if count is not None and count not in manifest.get("spec", {}):
+        manifest["spec"] = manifest.get("spec", {}) | {count: 1}
     return manifest
 
 
@@ -350,6 +352,16 @@ def _refuse_bad_name(kind: Kind, key: Key) -> None:
             f'{kind.kind} "{key.name}" is invalid: metadata.name: Invalid value: "{key.name}": '
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
         )
+
+
+def _hpa_problem(spec: Manifest) -> str:
+    if "scaleTargetRef" not in spec:
+        return "spec.scaleTargetRef.kind: Required value"
+    if "maxReplicas" not in spec:
+        return "spec.maxReplicas: Required value"
+    if spec["minReplicas"] > spec["maxReplicas"]:
+        return "spec.maxReplicas: Invalid value: must be greater than or equal to `minReplicas`"
+    return ""
 
 
 def _refuse_invalid(kind: Kind, key: Key, new: Manifest, old: Manifest) -> None:
@@ -364,6 +376,8 @@ def _refuse_invalid(kind: Kind, key: Key, new: Manifest, old: Manifest) -> None:
             problem = "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`"
         elif "spec" in old and old["spec"]["selector"] != new["spec"]["selector"]:
             problem = "spec.selector: Invalid value: field is immutable"
+    elif kind == HPA:
+        problem = _hpa_problem(new["spec"])
     elif kind == GENERATION_SERVICE and new.get("spec") != old.get("spec"):  # what does not change is not judged again
         try:
             parse(new)

@@ -18,6 +18,9 @@ def guard_need(hpa_manifest: Mapping[str, Any] | None, ready: int) -> Guard:
     Args:
         hpa_manifest: the HPA as last seen, None when there is none.
         ready: replicas that are ready; the HPA's average is theirs.
+
+    The average was taken at the HPA's last sync, when there may have been more replicas. With the fewer of now it would
+    say less than there is to do, and the HPA would raise again what was lowered by that; so the larger count is taken.
     """
     manifest = hpa_manifest or {}
     active = not any(
@@ -30,6 +33,8 @@ def guard_need(hpa_manifest: Mapping[str, Any] | None, ready: int) -> Guard:
         return Guard(None, "NoMetrics")
     if ready <= 0:
         return Guard(None, "NoReadyPods")
+    seen = (manifest.get("status") or {}).get("currentReplicas")
+    ready = max(ready, seen if isinstance(seen, int) else 0)
     # 10 %: the HPA's default tolerance, within which it leaves the count alone. In integers, so that 77 of 70 is
     # exactly the edge.
     if 9 * target <= 10 * current <= 11 * target:

@@ -1,6 +1,8 @@
-"""The HorizontalPodAutoscaler beside the operator: a guard that may raise the replica count and never lower it.
+"""The HorizontalPodAutoscaler of the service.
 
-The guard works while the operator is down. Because only the operator lowers, the two can never pull against each other.
+With engine Direct it is a guard that may raise the replica count and never lower it: it works while the operator is
+down, and because only the operator lowers, the two can never pull against each other. With engine Floor it is the only
+one that writes, in both directions, within bounds that `floor.py` says.
 """
 
 from typing import Any, Final
@@ -8,7 +10,7 @@ from typing import Any, Final
 from generation_operator.api.kinds import DEPLOYMENT, HPA, Manifest
 from generation_operator.api.quantity import parse_quantity
 from generation_operator.api.resource import GenerationService
-from generation_operator.api.spec import GenerationServiceSpec, Mode, Policy
+from generation_operator.api.spec import Engine, GenerationServiceSpec, Mode, Policy, Scaling
 from generation_operator.desired import names
 from generation_operator.desired.names import Component
 
@@ -20,7 +22,7 @@ _WITH_TARGETS: Final = 90
 
 
 def hpa(service: GenerationService) -> Manifest | None:
-    """The guard; None in mode Recommend, in which nothing may write replicas."""
+    """The HPA, with engine Floor without bounds; None in mode Recommend, in which nothing may write replicas."""
     if service.mode is Mode.RECOMMEND:
         return None
     scaling = service.spec.scaling
@@ -31,8 +33,7 @@ def hpa(service: GenerationService) -> Manifest | None:
                 "kind": DEPLOYMENT.kind,
                 "name": names.deployment(service.key.name),
             },
-            "minReplicas": scaling.min_replicas,
-            "maxReplicas": scaling.max_replicas,
+            **({} if scaling.engine is Engine.FLOOR else _own_bounds(scaling)),
             "metrics": [
                 {
                     "type": "Resource",
@@ -45,7 +46,7 @@ def hpa(service: GenerationService) -> Manifest | None:
                     },
                 }
             ],
-            "behavior": _behavior(service.mode),
+            "behavior": _behavior(service.mode, scaling.engine),
         }
     }
 
@@ -63,12 +64,18 @@ def cpu_percent(spec: GenerationServiceSpec) -> int:
     return min(max(_WITH_TARGETS, int(_WITH_TARGETS * limit / request)), 2**31 - 1)
 
 
-def _behavior(mode: Mode) -> dict[str, Any]:
+def _own_bounds(scaling: Scaling) -> dict[str, int]:
+    return {"minReplicas": scaling.min_replicas, "maxReplicas": scaling.max_replicas}
+
+
+def _behavior(mode: Mode, engine: Engine) -> dict[str, Any]:
     """All of it is said, also what the API server would fill in, so that all of it is ours.
 
     Scaling up follows the performance guide: within 60 s of seeing the need, at most doubling per 30 s or four pods per
-    60 s, whichever is more.
+    60 s, whichever is more. Scaling down, which engine Floor alone leaves to the HPA, has no window of its own in the
+    manifest: the controller's applies, 300 s unless the cluster says otherwise, which is the guide's number too.
     """
+    lowers = engine is Engine.FLOOR and mode is not Mode.PAUSED
     return {
         "scaleUp": {
             "stabilizationWindowSeconds": 60,
@@ -79,7 +86,7 @@ def _behavior(mode: Mode) -> dict[str, Any]:
             ],
         },
         "scaleDown": {
-            "selectPolicy": "Disabled",
+            "selectPolicy": "Max" if lowers else "Disabled",
             # The API server's default. Without effect while disabled; said because it would appear anyway.
             "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
         },

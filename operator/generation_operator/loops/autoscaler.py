@@ -5,6 +5,7 @@ wrong with one is its own affair.
 """
 
 import asyncio
+import dataclasses
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +18,19 @@ from generation_operator.decide.step import step
 from generation_operator.decide.types import Seconds, State
 from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Removal, Turn
-from generation_operator.loops.events import scaled
+from generation_operator.loops.events import changed_standing, scaled
+from generation_operator.loops.floor import commanded
 from generation_operator.loops.services import Services
+from generation_operator.loops.standing import Standings
 from generation_operator.observe.observer import observe
 from generation_operator.observe.signals import Ask, MetricsSource, Reading
 from generation_operator.observe.store import Autoscaling, Store
+from generation_operator.observe.targets import verdicts
 from generation_operator.reconcile.status import state_from_status
 
 _log = logging.getLogger(__name__)
 
+KEEP_MANUAL_SECONDS: Final = 1800.0  # long enough to find out why somebody had to, short enough to be forgotten
 _EVENT_SECONDS: Final = 5.0
 # +-10 %: operators that started together should not ask the same Prometheus at the same moment for ever.
 _JITTER: Final = 0.1
@@ -46,6 +51,7 @@ class Autoscaler:
         prometheus_default_url: for resources that name no Prometheus; None: those have no metrics.
         tick_seconds: time from one tick to the next. Shorter reacts sooner and asks Prometheus more often; shorter than
             the scrape interval sees nothing new.
+        keep_manual_seconds: how long a count that somebody wrote by hand is kept.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Autoscaler:
         clock: Callable[[], float],
         prometheus_default_url: str | None,
         tick_seconds: float,
+        keep_manual_seconds: float = KEEP_MANUAL_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -69,6 +76,7 @@ class Autoscaler:
         self._tick_seconds = tick_seconds
         self._services = Services(store)
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
+        self._standings = Standings(store, keep_seconds=keep_manual_seconds)
         self._actuator = Actuator(cluster, store, removal)
 
     async def run(self) -> None:
@@ -122,11 +130,19 @@ class Autoscaler:
         deployment = self._deployment(known.service)
         if deployment is None:
             return None
+        service = known.service
         hpa = self._store.get(HPA, Key(key.namespace, names.hpa(key.name)))
-        observation = observe(known.service, deployment, hpa, reading)
-        before = self._state(known.service)
+        status = (self._store.get(GENERATION_SERVICE, key) or {}).get("status") or {}
+        had_standing, standing = self._standings.look(service, status, deployment, now)
+        observation = observe(service, deployment, hpa, reading)
+        observation = dataclasses.replace(
+            observation,
+            current=commanded(service, hpa, observation.current),
+            override=None if standing.manual is None else standing.manual.override(),
+        )
+        before = self._state(service)
         after, decision = step(known.policy, before, observation, now)
-        return Turn(known.service, observation, before, after, decision)
+        return Turn(service, observation, before, after, decision, had_standing=had_standing, standing=standing)
 
     def _publish(self, turns: Sequence[Turn]) -> None:
         """Remember what was decided; have a status written only where it has something new to tell."""
@@ -134,26 +150,30 @@ class Autoscaler:
             key = turn.service.key
             self._states[key] = turn.service.uid, turn.after
             told = self._store.autoscaling(key)
-            new = Autoscaling(turn.observation, turn.decision, turn.after, turn.write_error)
+            judged = verdicts(turn.service.spec, turn.observation)
+            new = Autoscaling(turn.observation, turn.decision, turn.after, turn.write_error, turn.standing, judged)
             self._store.put_autoscaling(key, new)
             if told is None or _telling(told) != _telling(new):
                 self._enqueue(key)
         for key in self._states.keys() - self._store.keys(GENERATION_SERVICE):
             del self._states[key]
+        self._standings.forget_all_but(self._store.keys(GENERATION_SERVICE))
 
     async def _announce(self, turns: Sequence[Turn]) -> None:
-        """Record an Event for each step; what cannot be recorded soon is left out."""
+        """Record an Event for each step and each change of who has a say; what cannot be recorded soon is left out."""
         try:
             async with asyncio.timeout(_EVENT_SECONDS):
-                await asyncio.gather(*(self._announce_one(turn) for turn in turns if turn.written))
+                await asyncio.gather(
+                    *(self._announce_one(turn.service.key, event) for turn in turns for event in _events(turn))
+                )
         except TimeoutError:
-            _log.warning("Events of this tick's steps were not recorded within %.0f s", _EVENT_SECONDS)
+            _log.warning("Events of this tick were not recorded within %.0f s", _EVENT_SECONDS)
 
-    async def _announce_one(self, turn: Turn) -> None:
+    async def _announce_one(self, key: Key, event: Manifest) -> None:
         try:
-            await self._cluster.emit_event(scaled(turn.service, turn.decision))
+            await self._cluster.emit_event(event)
         except ClusterError as error:
-            _log.warning("%s: the Event of a step was not recorded: %s", turn.service.key, error)
+            _log.warning("%s: an Event was not recorded: %s", key, error)
 
     def _state(self, service: GenerationService) -> State:
         """What was remembered of this very resource; after a start, what its status tells."""
@@ -171,6 +191,12 @@ class Autoscaler:
         return deployment
 
 
+def _events(turn: Turn) -> list[Manifest]:
+    """What happened to one service in this tick."""
+    steps = [scaled(turn.service, turn.decision)] if turn.written else []
+    return [*steps, *changed_standing(turn.service, turn.had_standing, turn.standing, turn.decision.at)]
+
+
 def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
     """What makes a status worth writing; values and ages that move with every tick do not."""
     decision, observation = autoscaling.decision, autoscaling.observation
@@ -185,6 +211,8 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         observation.metrics_error,
         autoscaling.state.last_step_at,
         autoscaling.write_error,
+        autoscaling.standing,
+        tuple((verdict.met, verdict.budget_remaining_percent) for verdict in autoscaling.verdicts),
     )
 
 

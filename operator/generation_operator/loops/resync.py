@@ -3,6 +3,8 @@
 Watch events are quick but not complete: an object deleted while a watch was interrupted is never reported. This loop
 bounds how long such a gap lasts, and notices when the API of the VerticalPodAutoscaler comes or goes. A list that fails
 changes nothing: not knowing is not the same as being gone.
+
+Of kinds that may scale a Deployment of ours it lists everybody's objects, and keeps of foreign ones what they claim.
 """
 
 import asyncio
@@ -16,6 +18,9 @@ from generation_operator.api.kinds import (
     GENERATION_SERVICE,
     HPA,
     POD,
+    POD_AUTOSCALER,
+    RIVALS,
+    SCALED_OBJECT,
     SERVICE,
     VPA,
     Kind,
@@ -24,6 +29,7 @@ from generation_operator.api.kinds import (
 from generation_operator.api.names import GROUP, LABEL_MANAGED_BY, OPERATOR, PLURAL
 from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.ports import ClusterApi, ClusterError, NotFoundError
+from generation_operator.observe.ownership import claim_of, is_ours
 from generation_operator.observe.store import Store
 
 _log = logging.getLogger(__name__)
@@ -80,9 +86,11 @@ class Resync:
         """
         before = self._store.keys(GENERATION_SERVICE)
         for kind in _CHILDREN:
-            await self._refresh(kind, _OURS)
+            await self._refresh(kind, "" if kind in RIVALS else _OURS)
         await self._refresh_vpas()
         await self._refresh_pods()
+        for kind in (SCALED_OBJECT, POD_AUTOSCALER):
+            await self._refresh_optional(kind)
         try:
             await self._refresh(GENERATION_SERVICE, "")
         except NotFoundError as error:
@@ -97,27 +105,36 @@ class Resync:
         self._store.pods.replace(pod for pods in listed for pod in pods)
 
     async def _refresh_vpas(self) -> None:
-        """Optional: a cluster that has no VPA, or does not let us see it, is a cluster without it."""
-        try:
-            await self._refresh(VPA, _OURS)
-        except ClusterError as error:
-            if error.status not in (403, 404):
-                raise
-            available = False
-            for key in self._store.keys(VPA):
-                self._store.remove(VPA, key)
-        else:
-            available = True
+        available = await self._refresh_optional(VPA)
         if available != self._vpa_available:
             _log.info("VerticalPodAutoscalers are %s", "available" if available else "not available any more")
         self._vpa_available = available
 
+    async def _refresh_optional(self, kind: Kind) -> bool:
+        """Whether there are such objects: an API that is not there, or may not be seen, has none."""
+        try:
+            await self._refresh(kind, "")
+        except ClusterError as error:
+            if error.status not in (403, 404):
+                raise
+            for key in self._store.keys(kind):
+                self._store.remove(kind, key)
+            for key in self._store.claimants(kind):
+                self._store.put_claim(kind, key, None)
+            return False
+        return True
+
     async def _refresh(self, kind: Kind, selector: str) -> None:
-        before = self._store.keys(kind)
+        before, claimants = self._store.keys(kind), self._store.claimants(kind)
         listed: dict[Key, Manifest] = {}
+        foreign: dict[Key, Manifest] = {}
         for namespace in self._namespaces:
             for manifest in await self._cluster.list(kind, namespace, label_selector=selector):
-                listed[key_of(manifest)] = manifest
+                ours = kind not in RIVALS or is_ours(manifest)
+                (listed if ours else foreign)[key_of(manifest)] = manifest
+        for key in (claimants & self._store.claimants(kind)) | foreign.keys():
+            # A watch event that came meanwhile may be newer. The next one, or the next round, mends that.
+            self._store.put_claim(kind, key, claim_of(kind, foreign[key]) if key in foreign else None)
         # Watch events went on arriving while the list was under way. What they brought is not pruned, and what they
         # took away is not put back.
         now = self._store.keys(kind)

@@ -4,13 +4,15 @@ Fed by watch events (`handlers.py`) and pruned by the resync loop; read by recon
 ask the API server for what is here. It holds plain manifests and what the autoscaler last decided; it does no I/O.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.types import Decision, Observation, State
+from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
+from generation_operator.observe.targets import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Autoscaling:
     decision: Decision
     state: State
     write_error: str | None = None  # why the replica count could not be written, None when it could
+    standing: Standing = field(default_factory=Standing)  # who else has a say
+    verdicts: tuple[Verdict, ...] = ()  # on the declared targets
 
 
 class Store:
@@ -30,6 +34,9 @@ class Store:
         self.pods: Final = PodIndex()
         self._objects: dict[Kind, dict[Key, Manifest]] = {}
         self._autoscaling: dict[Key, Autoscaling] = {}
+        # Of foreign objects only what they claim is kept: a cluster may have thousands of HPAs that are not ours.
+        self._claims: dict[tuple[Kind, Key], Claim] = {}
+        self._claimed: dict[Key, dict[tuple[Kind, Key], Claim]] = {}  # by the Deployment that is claimed
 
     def put(self, kind: Kind, manifest: Manifest) -> None:
         """Remember an object, unless something newer of the same object is known already.
@@ -54,6 +61,26 @@ class Store:
     def keys(self, kind: Kind) -> frozenset[Key]:
         """Keys of all objects of a kind."""
         return frozenset(self._objects.get(kind, ()))
+
+    def put_claim(self, kind: Kind, key: Key, claim: Claim | None) -> None:
+        """Remember what a foreign object claims; None: nothing, or it is gone."""
+        before = self._claims.pop((kind, key), None)
+        if before is not None:
+            target = Key(before.key.namespace, before.target)
+            del self._claimed[target][kind, key]
+            if not self._claimed[target]:
+                del self._claimed[target]
+        if claim is not None:
+            self._claims[kind, key] = claim
+            self._claimed.setdefault(Key(key.namespace, claim.target), {})[kind, key] = claim
+
+    def claims_on(self, deployment: Key) -> tuple[Claim, ...]:
+        """What foreign objects claim this Deployment."""
+        return tuple(self._claimed.get(deployment, {}).values())
+
+    def claimants(self, kind: Kind) -> frozenset[Key]:
+        """Keys of the foreign objects of a kind that claim a Deployment."""
+        return frozenset(key for of_kind, key in self._claims if of_kind == kind)
 
     def autoscaling(self, key: Key) -> Autoscaling | None:
         """What the autoscaler last decided, None before its first tick."""

@@ -21,11 +21,12 @@ from generation_operator.api.kinds import (
     kind_of,
 )
 from generation_operator.api.resource import GenerationService, InvalidSpecError, Key, key_of, parse
+from generation_operator.api.spec import Engine
 from generation_operator.cluster.ports import ClusterApi, ClusterError, ConflictError, NotFoundError
 from generation_operator.desired import names
 from generation_operator.desired.children import children
 from generation_operator.observe.store import Store
-from generation_operator.reconcile import bootstrap, status
+from generation_operator.reconcile import bootstrap, handover, status
 from generation_operator.reconcile.diff import covers
 from generation_operator.reconcile.status import Failure
 
@@ -109,9 +110,19 @@ class Reconciler:
             live = await bootstrap.create(self._cluster, manifest, service.spec.scaling.min_replicas)
         elif live is not None and scaled and bootstrap.narrowing_due(live):
             live = await bootstrap.hand_over(self._cluster, manifest)
+        elif kind == HPA and service.spec.scaling.engine is Engine.FLOOR and handover.to_floor_due(live, manifest):
+            replicas = await self._replicas(service)
+            live = await handover.to_floor(self._cluster, service, manifest, create=live is None, replicas=replicas)
         elif live is None or not covers(live, manifest):
             live = await self._cluster.apply(manifest, manager=api_names.MANAGER_OPERATOR)
+        if kind == HPA and service.spec.scaling.engine is Engine.DIRECT and handover.floor_holds_any(live):
+            live = await handover.let_go(self._cluster, manifest)
         self._store.put(kind, live)
+
+    async def _replicas(self, service: GenerationService) -> int:
+        """The count as it is at this moment: bounds that are made for an older one would move it."""
+        key = Key(service.key.namespace, names.deployment(service.key.name))
+        return (await self._cluster.get_scale(DEPLOYMENT, key.namespace, key.name)).replicas
 
     async def _live(self, kind: Kind, key: Key) -> Manifest | None:
         """The object as last seen; what was never seen is asked for, because the store may lag or not watch it."""
@@ -160,6 +171,7 @@ class Reconciler:
             autoscaling=self._store.autoscaling(service.key),
             failures=failures,
             now=self._clock(),
+            vertical_available=self._vpa_available(),
         )
 
     async def _publish(self, resource: Manifest, new: dict[str, Any]) -> None:

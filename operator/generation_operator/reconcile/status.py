@@ -13,21 +13,25 @@ from typing import Any, Final
 from generation_operator.api.conditions import Condition, ConditionReason, ConditionStatus, ConditionType, merge
 from generation_operator.api.kinds import Manifest
 from generation_operator.api.resource import GenerationService, InvalidSpecError
-from generation_operator.api.spec import Mode, Policy
+from generation_operator.api.spec import Policy
 from generation_operator.cluster.ports import ClusterError
 from generation_operator.decide.reach import gaps
 from generation_operator.decide.signals import NEEDED
 from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, Spent, State
 from generation_operator.desired import names
+from generation_operator.observe.ownership import Manual
 from generation_operator.observe.store import Autoscaling
+from generation_operator.reconcile import scaling, targets
+from generation_operator.reconcile.judging import MESSAGE_LENGTH, judged
 
 # What makes a decision another one. The rest of it (id, time, message, values, ages) may differ between equals.
 _SAYS: Final = ("desiredReplicas", "valid", "binder", "limitedBy", "reason")
 
 # Lengths that the schema of the status allows. One text too long would keep the whole status from being written.
-_MESSAGE_LENGTH: Final = 32768
 _DECISION_MESSAGE_LENGTH: Final = 1024
 _GUARD_REASON_LENGTH: Final = 256
+_MANAGER_LENGTH: Final = 128
+_HISTORY_LENGTH: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ def build(
     autoscaling: Autoscaling | None,
     failures: Sequence[Failure],
     now: float,
+    vertical_available: bool = True,
 ) -> dict[str, Any]:
     """The status of a resource whose spec is understood.
 
@@ -56,13 +61,16 @@ def build(
         autoscaling: what was last decided; None before the first tick, which keeps what the status says.
         failures: children that could not be written just now.
         now: Unix seconds, for transition times.
+        vertical_available: whether the API server knows the VerticalPodAutoscaler.
     """
+    told = targets.entries(previous.get("targets") or (), () if autoscaling is None else autoscaling.verdicts)
     workload = _workload_available(service, deployment)
     conditions = [
         _ready(service, workload, failures),
         workload,
         _metrics_available(service, autoscaling),
-        _able_to_scale(service, autoscaling),
+        *scaling.conditions(service, autoscaling, vertical_available=vertical_available),
+        targets.targets_met(service, told),
         _targets_reachable(service),
     ]
     observed = (deployment or {}).get("status") or {}
@@ -74,7 +82,7 @@ def build(
         "conditions": _conditions(previous.get("conditions") or (), conditions, now),
     }
     decided = _autoscaling(previous.get("autoscaling") or {}, autoscaling)
-    return status | ({"autoscaling": decided} if decided else {})
+    return status | ({"targets": told} if told else {}) | ({"autoscaling": decided} if decided else {})
 
 
 def of_invalid(resource: Manifest, error: InvalidSpecError, *, now: float) -> dict[str, Any]:
@@ -85,7 +93,7 @@ def of_invalid(resource: Manifest, error: InvalidSpecError, *, now: float) -> di
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.INVALID_SPEC,
-        str(error)[:_MESSAGE_LENGTH],
+        str(error)[:MESSAGE_LENGTH],
         generation,
     )
     before = previous.get("conditions") or ()
@@ -149,11 +157,11 @@ def _ready(service: GenerationService, workload: Condition, failures: Sequence[F
     """
     if failures:
         message = "; ".join(f"{failure.child}: {failure.error.message}" for failure in failures)
-        return _condition(service, ConditionType.READY, ConditionStatus.FALSE, ConditionReason.APPLY_FAILED, message)
+        return judged(service, ConditionType.READY, ConditionStatus.FALSE, ConditionReason.APPLY_FAILED, message)
     if workload.status is not ConditionStatus.TRUE:
         reason = ConditionReason.WORKLOAD_UNAVAILABLE
-        return _condition(service, ConditionType.READY, workload.status, reason, workload.message)
-    return _condition(
+        return judged(service, ConditionType.READY, workload.status, reason, workload.message)
+    return judged(
         service, ConditionType.READY, ConditionStatus.TRUE, ConditionReason.ALL_READY, "the service runs as specified"
     )
 
@@ -174,7 +182,7 @@ def _workload_available(service: GenerationService, deployment: Manifest | None)
         else:
             message = f"fewer replicas than the minimum are available: look at the pods of Deployment {name}"
             verdict = ConditionStatus.FALSE, ConditionReason.MINIMUM_REPLICAS_UNAVAILABLE, message
-    return _condition(service, ConditionType.WORKLOAD_AVAILABLE, *verdict)
+    return judged(service, ConditionType.WORKLOAD_AVAILABLE, *verdict)
 
 
 def _metrics_available(service: GenerationService, autoscaling: Autoscaling | None) -> Condition:
@@ -185,7 +193,7 @@ def _metrics_available(service: GenerationService, autoscaling: Autoscaling | No
         verdict = ConditionStatus.TRUE, ConditionReason.ALL_SIGNALS_FRESH, "the signals that decisions need are fresh"
     else:
         verdict = ConditionStatus.FALSE, *_why_unusable(service, autoscaling)
-    return _condition(service, ConditionType.METRICS_AVAILABLE, *verdict)
+    return judged(service, ConditionType.METRICS_AVAILABLE, *verdict)
 
 
 def _why_unusable(service: GenerationService, autoscaling: Autoscaling) -> tuple[ConditionReason, str]:
@@ -200,57 +208,29 @@ def _why_unusable(service: GenerationService, autoscaling: Autoscaling) -> tuple
     return (ConditionReason.SIGNALS_MISSING if missing else ConditionReason.SIGNALS_STALE), message
 
 
-def _able_to_scale(service: GenerationService, autoscaling: Autoscaling | None) -> Condition:
-    """Whether decisions are carried out.
-
-    mode       last write | AbleToScale
-    Paused     -          | False   Paused
-    Recommend  -          | False   NotActive
-    Active     not tried  | Unknown NotDecidedYet
-    Active     failed     | False   ScaleFailed
-    Active     succeeded  | True    ReadyToScale
-    """
-    if service.mode is Mode.PAUSED:
-        verdict = ConditionStatus.FALSE, ConditionReason.PAUSED, "mode is Paused: replicas stay as they are"
-    elif service.mode is Mode.RECOMMEND:
-        message = "mode is Recommend: decisions are shown and not carried out"
-        verdict = ConditionStatus.FALSE, ConditionReason.NOT_ACTIVE, message
-    elif autoscaling is None:
-        verdict = ConditionStatus.UNKNOWN, ConditionReason.NOT_DECIDED_YET, "nothing has been decided yet"
-    elif autoscaling.write_error is not None:
-        message = f"the replica count could not be written: {autoscaling.write_error}"
-        verdict = ConditionStatus.FALSE, ConditionReason.SCALE_FAILED, message
-    else:
-        verdict = ConditionStatus.TRUE, ConditionReason.READY_TO_SCALE, "decisions are carried out"
-    return _condition(service, ConditionType.ABLE_TO_SCALE, *verdict)
-
-
 def _targets_reachable(service: GenerationService) -> Condition:
     """Whether the policy can see that a target is missed."""
     scaling = service.spec.scaling
     found = list(gaps(scaling.score, service.spec.targets)) if scaling.policy is Policy.SCORE else []
     if not found:
         reason, message = ConditionReason.POLICY_SEES_TARGETS, "a missed target can add replicas"
-        return _condition(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.TRUE, reason, message)
+        return judged(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.TRUE, reason, message)
     reason, message = (
         ConditionReason.SCORE_TOO_LOW,
         "; ".join(f"spec.scaling.score.{gap.field}: {gap.text}" for gap in found),
     )
-    return _condition(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.FALSE, reason, message)
-
-
-def _condition(
-    service: GenerationService, kind: ConditionType, status: ConditionStatus, reason: ConditionReason, message: str
-) -> Condition:
-    return Condition(kind, status, reason, message[:_MESSAGE_LENGTH], service.generation)
+    return judged(service, ConditionType.TARGETS_REACHABLE, ConditionStatus.FALSE, reason, message)
 
 
 def _autoscaling(previous: Mapping[str, Any], autoscaling: Autoscaling | None) -> dict[str, Any]:
     if autoscaling is None:
         return dict(previous)
     last_decision = _decision(autoscaling.decision)
+    history = list(previous.get("history") or ())
     if "lastDecision" in previous and _says(previous["lastDecision"]) == _says(last_decision):
         last_decision = previous["lastDecision"]
+    elif not history or _outcome(history[0]) != _outcome(last_decision):
+        history = [_brief(last_decision), *history][:_HISTORY_LENGTH]
     stepped = autoscaling.state.last_step_at
     last_scale_time = previous.get("lastScaleTime") if stepped is None else timestamp(stepped)
     return _without_none(
@@ -259,9 +239,29 @@ def _autoscaling(previous: Mapping[str, Any], autoscaling: Autoscaling | None) -
             "lastScaleTime": last_scale_time,
             "guard": _guard(autoscaling.observation.guard),
             "budget": _budget(previous, autoscaling.decision, autoscaling.state.spent),
+            "override": _manual(autoscaling.standing.manual),
             "lastDecision": last_decision,
+            "history": history,
         }
     )
+
+
+def _manual(manual: Manual | None) -> dict[str, Any] | None:
+    if manual is None:
+        return None
+    manager = manual.manager[:_MANAGER_LENGTH]
+    return {"replicas": manual.replicas, "until": timestamp(manual.until), "manager": manager}
+
+
+def _outcome(decision: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What makes an entry of the history another one: signals that come and go do not."""
+    return tuple(decision.get(field) for field in ("desiredReplicas", "reason"))
+
+
+def _brief(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision in the history: the one in force is told in full beside it."""
+    fields = ("id", "at", "currentReplicas", "desiredReplicas", "binder", "limitedBy", "reason")
+    return {field: decision[field] for field in fields if field in decision}
 
 
 def _says(decision: Mapping[str, Any]) -> tuple[Any, ...]:

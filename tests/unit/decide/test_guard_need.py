@@ -66,6 +66,13 @@ def test_without_the_metric_the_need_is_unknown(hpa: dict[str, Any] | None) -> N
     assert guard_need(hpa, 4) == Guard(None, "NoMetrics")
 
 
+@pytest.mark.parametrize(("seen", "need"), [(None, 3), (2, 3), (4, 3), (8, 6), ("8", 3)])
+def test_need_is_that_of_the_replicas_that_the_hpa_saw(seen: object, need: int) -> None:
+    hpa = make_hpa(52)
+    hpa["status"]["currentReplicas"] = seen
+    assert guard_need(hpa, 4) == Guard(Replicas(need), "CpuUtilization")
+
+
 def test_without_ready_pods_the_need_is_unknown() -> None:
     assert guard_need(make_hpa(95), 0) == Guard(None, "NoReadyPods")
 

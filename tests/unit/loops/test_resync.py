@@ -4,16 +4,29 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from builders import make_service
-from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, POD, VPA, Kind, Manifest
+from generation_operator.api.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    GENERATION_SERVICE,
+    POD,
+    POD_AUTOSCALER,
+    RIVALS,
+    SCALED_OBJECT,
+    VPA,
+    Kind,
+    Manifest,
+)
 from generation_operator.api.names import LABEL_MANAGED_BY, OPERATOR
 from generation_operator.api.resource import Key
 from generation_operator.cluster.memory import MemoryCluster
 from generation_operator.cluster.ports import ClusterError, NotFoundError
 from generation_operator.loops.resync import Resync
+from generation_operator.observe.ownership import claim_of
 from generation_operator.observe.store import Store
 
 A = Key("n", "a")
@@ -213,3 +226,39 @@ async def test_failed_round_is_logged_and_the_next_one_heals(caplog: pytest.LogC
         await asyncio.gather(task, return_exceptions=True)
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == ["resync: 503: overloaded; next round in 0 s"]
+
+
+def rival(kind: Kind, target: str = "a", **metadata: Any) -> Manifest:
+    field = "targetRef" if kind == VPA else "scaleTargetRef"
+    head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "x", "namespace": "n"} | metadata}
+    return head | {"spec": {field: {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}, "maxReplicas": 3}}
+
+
+@pytest.mark.parametrize("kind", RIVALS)
+async def test_foreign_claims_are_found_and_pruned(kind: Kind) -> None:
+    world = World()
+    world.cluster.put(rival(kind))
+    resync = world.resync()
+    await resync.once()
+    assert [str(claim) for claim in world.store.claims_on(A)] == [f"{kind.kind} x"]
+    assert world.store.keys(kind) == frozenset(), "nothing but the claim is kept"
+    world.cluster.remove(kind, "n", "x")
+    await resync.once()
+    assert world.store.claims_on(A) == ()
+
+
+@pytest.mark.parametrize("kind", [VPA, SCALED_OBJECT, POD_AUTOSCALER])
+@pytest.mark.parametrize("status", [403, 404])
+async def test_claims_of_an_api_that_is_gone_or_hidden_are_gone(kind: Kind, status: int) -> None:
+    cluster, store = ForbiddingCluster(kind, status), Store()
+    store.put_claim(kind, Key("n", "x"), claim_of(kind, rival(kind)))
+    await Resync(cluster, store, lambda _: None, namespaces=(), seconds=1).once()
+    assert store.claims_on(A) == ()
+
+
+async def test_claims_that_cannot_be_asked_for_now_stay_as_known() -> None:
+    cluster, store = ForbiddingCluster(SCALED_OBJECT, 503), Store()
+    store.put_claim(SCALED_OBJECT, Key("n", "x"), claim_of(SCALED_OBJECT, rival(SCALED_OBJECT)))
+    with pytest.raises(ClusterError):
+        await Resync(cluster, store, lambda _: None, namespaces=(), seconds=1).once()
+    assert len(store.claims_on(A)) == 1

@@ -16,6 +16,7 @@ from generation_operator.api.kinds import (
     GENERATION_SERVICE,
     HPA,
     POD,
+    RIVALS,
     SERVICE,
     VPA,
     Kind,
@@ -123,33 +124,56 @@ def test_owner_is_found_among_others() -> None:
 def test_object_that_does_not_name_its_kind_is_stored_with_it() -> None:
     world = World()
     bare = {"metadata": {"name": "chat-x", "namespace": "n"}}
-    world.see(HPA, bare)
-    assert (
-        world.store.get(HPA, Key("n", "chat-x"))
-        == {
-            "apiVersion": "autoscaling/v2",
-            "kind": "HorizontalPodAutoscaler",
-        }
-        | bare
-    )
+    world.see(DEPLOYMENT, bare)
+    assert world.store.get(DEPLOYMENT, Key("n", "chat-x")) == {"apiVersion": "apps/v1", "kind": "Deployment"} | bare
 
 
 def test_only_event_handlers_are_registered_so_nothing_is_written_to_objects() -> None:
     registry = World().registry
     for part in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert not part.get_all_handlers()
-    assert len(registry._watching.get_all_handlers()) == len([GENERATION_SERVICE, *CHILDREN, POD])
+    assert len(registry._watching.get_all_handlers()) == len({GENERATION_SERVICE, POD, *CHILDREN, *RIVALS})
 
 
-def test_children_are_filtered_by_the_api_server_and_resources_are_not() -> None:
+def test_what_cannot_claim_a_deployment_of_ours_is_filtered_by_the_api_server() -> None:
     settings = kopf.OperatorSettings()
     handlers.configure(settings, namespaced=False)
     selectors = settings.watching.label_selectors
     assert set(selectors.values()) == {"app.kubernetes.io/managed-by=generation-operator"}
     assert set(selectors) == {
         kopf_references.Selector(kind.api_version.rpartition("/")[0], kind.api_version.rpartition("/")[2], kind.plural)
-        for kind in (*CHILDREN, POD)
+        for kind in (DEPLOYMENT, SERVICE, CONFIG_MAP, POD)
     }
+
+
+def rival(kind: Kind, target: str, **metadata: Any) -> Manifest:
+    field = "targetRef" if kind == VPA else "scaleTargetRef"
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": target}
+    head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "x", "namespace": "n"} | metadata}
+    return head | {"spec": {field: reference}}
+
+
+@pytest.mark.parametrize("kind", RIVALS)
+def test_foreign_object_is_kept_as_its_claim_only(kind: Kind) -> None:
+    world = World()
+    world.see(kind, rival(kind, "chat"), "ADDED")
+    assert [str(claim) for claim in world.store.claims_on(Key("n", "chat"))] == [f"{kind.kind} x"]
+    assert world.store.keys(kind) == frozenset()
+    world.see(kind, rival(kind, "other"))
+    assert world.store.claims_on(Key("n", "chat")) == ()
+    assert len(world.store.claims_on(Key("n", "other"))) == 1
+    world.see(kind, rival(kind, "other"), "DELETED")
+    assert world.store.claims_on(Key("n", "other")) == ()
+
+
+def test_own_hpa_is_no_claim_and_becomes_one_when_somebody_takes_it() -> None:
+    world = World()
+    world.see(HPA, rival(HPA, "chat", ownerReferences=[OWNER]))
+    assert world.store.claims_on(Key("n", "chat")) == ()
+    assert world.store.keys(HPA) == {Key("n", "x")}
+    world.see(HPA, rival(HPA, "chat"))
+    assert len(world.store.claims_on(Key("n", "chat"))) == 1
+    assert world.store.keys(HPA) == frozenset()
 
 
 @pytest.mark.parametrize("namespaced", [True, False])

@@ -358,9 +358,11 @@ async def test_a_missing_vpa_api_is_no_failure() -> None:
 async def test_the_vpa_appears_with_its_api() -> None:
     world = World(make_service(), vpa_available=False, absent=[VPA])
     await world.reconcile()
+    assert (await world.condition("VerticalScalingActive"))[:2] == ("False", "ApiMissing")
     world.cluster.absent.clear()
     world.vpa_available = True
-    assert await world.reconcile() == ["apply VerticalPodAutoscaler/a"]
+    assert await world.reconcile() == ["apply VerticalPodAutoscaler/a", "apply_status GenerationService/a"]
+    assert (await world.condition("VerticalScalingActive"))[:2] == ("False", "RecommendsOnly")
 
 
 async def test_an_invalid_spec_touches_no_child() -> None:

@@ -233,6 +233,17 @@ def test_the_last_decision_is_told_in_full() -> None:
                 {"name": "ResponseTime", "state": "NoTraffic"},
             ],
         },
+        "history": [
+            {
+                "id": "d-1",
+                "at": "2023-11-14T22:13:20Z",
+                "currentReplicas": 2,
+                "desiredReplicas": 4,
+                "binder": "Score",
+                "limitedBy": "Bounds",
+                "reason": "AtMaximum",
+            }
+        ],
     }
     assert violations(told, STATUS) == []
 
@@ -352,13 +363,10 @@ def test_transition_times_move_only_when_a_status_flips() -> None:
     before = status_of()
     after = status_of(previous=before, deployment=deployment(2, 1), now=NOW + 60)
     times = {entry["type"]: entry["lastTransitionTime"] for entry in after["conditions"]}
-    assert times == {
-        "Ready": "2023-11-14T22:14:20Z",
-        "WorkloadAvailable": "2023-11-14T22:14:20Z",
-        "MetricsAvailable": "2023-11-14T22:13:20Z",
-        "AbleToScale": "2023-11-14T22:13:20Z",
-        "TargetsReachable": "2023-11-14T22:13:20Z",
-    }
+    assert len(times) == 11
+    moved = {kind for kind, time in times.items() if time != "2023-11-14T22:13:20Z"}
+    assert moved == {"Ready", "WorkloadAvailable"}
+    assert times["Ready"] == "2023-11-14T22:14:20Z"
 
 
 @pytest.mark.parametrize(
