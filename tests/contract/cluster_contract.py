@@ -159,6 +159,17 @@ class ClusterContract:
         same = wanted | {"metadata": wanted["metadata"] | {"uid": live["metadata"]["uid"]}, "data": {"a": "2"}}
         assert (await cluster.apply(same, manager="m"))["data"] == {"a": "2"}
 
+    async def test_apply_with_a_version_is_for_that_very_version(self, cluster: ClusterApi, namespace: str) -> None:
+        first = await cluster.apply(config_map(namespace, a="1"), manager="m")
+        second = config_map(namespace, a="2")
+        second["metadata"]["resourceVersion"] = version(first)
+        changed = await cluster.apply(second, manager="m")
+        assert changed["data"] == {"a": "2"}
+        second["data"] = {"a": "3"}
+        with pytest.raises(ConflictError):
+            await cluster.apply(second, manager="m")
+        assert (await cluster.get(CONFIG_MAP, namespace, "settings"))["data"] == {"a": "2"}
+
     async def test_same_apply_again_changes_nothing(self, cluster: ClusterApi, namespace: str) -> None:
         first = await cluster.apply(config_map(namespace, color="red"), manager="one")
         second = await cluster.apply(config_map(namespace, color="red"), manager="one")

@@ -27,6 +27,7 @@ SERVICE: Final = Kind("v1", "Service", "services")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 POD: Final = Kind("v1", "Pod", "pods")
+LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
 
 # Of other projects, read only, and only where their API exists.
@@ -39,7 +40,10 @@ KINDS: Final[Mapping[tuple[str, str], Kind]] = {
 
 # Whatever may want to scale, or resize, a Deployment that is ours.
 RIVALS: Final = (HPA, VPA, SCALED_OBJECT, POD_AUTOSCALER)
-KNOWN: Final[Mapping[tuple[str, str], Kind]] = {**KINDS, **{(kind.api_version, kind.kind): kind for kind in RIVALS}}
+KNOWN: Final[Mapping[tuple[str, str], Kind]] = {
+    **KINDS,
+    **{(kind.api_version, kind.kind): kind for kind in (*RIVALS, LEASE)},
+}
 
 
 def kind_of(manifest: Mapping[str, Any]) -> Kind:

@@ -48,7 +48,8 @@ class ClusterApi(Protocol):
         """Server-side apply; creates the object when absent. Raises `ConflictError` without force.
 
         With `metadata.uid`: of exactly that object, else `ClusterError` (409 when there is none of that name, 422 when
-        there is another one); nothing is created or changed then.
+        there is another one); nothing is created or changed then. With `metadata.resourceVersion`: of exactly that
+        version, else `ConflictError`.
         """
 
     async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:
