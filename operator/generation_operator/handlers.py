@@ -83,18 +83,6 @@ def register_login(registry: kopf.OperatorRegistry, login: Callable[[], Awaitabl
     kopf.on.login(registry=registry, id="login")(log_in)
 
 
-def register_liveness(registry: kopf.OperatorRegistry, problem: Callable[[], str | None]) -> None:
-    """Let the liveness endpoint fail while `problem` returns a reason."""
-
-    def alive(**_: object) -> str:
-        reason = problem()
-        if reason:
-            raise kopf.PermanentError(reason)
-        return "ok"
-
-    kopf.on.probe(registry=registry, id="loops")(alive)
-
-
 def _selector(kind: Kind) -> tuple[str, str, str]:
     group, _, version = kind.api_version.rpartition("/")
     return group, version, kind.plural

@@ -32,6 +32,13 @@ class LogFormat(StrEnum):
     JSON = "Json"
 
 
+class DecisionLogging(StrEnum):
+    """Which decisions are logged."""
+
+    OFF = "Off"
+    CHANGES = "Changes"
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """How a field is read from the environment."""
@@ -96,6 +103,13 @@ def _namespaces(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
             raise ValueError(f"names of namespaces with commas between them; {name!r} is none")
     return names
+
+
+def _namespace(text: str) -> str:
+    names = _namespaces(text)
+    if len(names) > 1:
+        raise ValueError("the name of one namespace")
+    return "".join(names)
 
 
 def _domain(text: str) -> str:
@@ -188,7 +202,33 @@ class Settings:
         Variable(
             _whole(0, 65535),
             "8080",
-            "TCP port of the liveness endpoint /healthz. 0: none, so nobody notices an operator that hangs.",
+            "TCP port of /healthz, /readyz and /metrics. 0: any free one, so that nobody finds them.",
+        ),
+    ]
+    lease_namespace: Annotated[
+        str,
+        Variable(
+            _namespace,
+            "",
+            "Namespace of the Lease with which several operators elect the one that writes. Empty: no election, so "
+            "there must be no other operator for these namespaces.",
+        ),
+    ]
+    api_requests_per_second: Annotated[
+        int,
+        Variable(
+            _whole(1, 10_000),
+            "200",
+            "Requests to the API server, watches apart. Fewer spare it when thousands of resources change at once, and "
+            "take longer to catch up.",
+        ),
+    ]
+    decision_log: Annotated[
+        DecisionLogging,
+        Variable(
+            _choice(DecisionLogging),
+            "Changes",
+            "Off, or Changes: a line of JSON on standard output for each decision that brought something new.",
         ),
     ]
     log_level: Annotated[

@@ -9,7 +9,8 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import aiohttp
 import yaml
+from aiolimiter import AsyncLimiter
 from kubernetes.aio import config as kubeconfig_files
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 TRY_SECONDS: Final = 10.0  # for one try; the API server answers within 1 s or is in trouble
 BACKOFF_SECONDS: Final = 0.2  # before the second try, doubled for each further one: 1.4 s in all
+REQUESTS_PER_SECOND: Final = 200.0
 _TRIES: Final = 4
 _LONGEST_WAIT: Final = 10.0  # seconds; a server that asks for more gets its rest from the caller's back-off
 _PAGE: Final = 500  # objects per list request, as in client-go
@@ -37,6 +40,10 @@ _PAGE: Final = 500  # objects per list request, as in client-go
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
+
+
+# Method, resource, HTTP status (0: no answer), seconds.
+Told = Callable[[str, str, int, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,12 @@ class Credentials:
 
 @asynccontextmanager
 async def connect(
-    kubeconfig: Path | None = None, *, try_seconds: float = TRY_SECONDS, backoff_seconds: float = BACKOFF_SECONDS
+    kubeconfig: Path | None = None,
+    *,
+    try_seconds: float = TRY_SECONDS,
+    backoff_seconds: float = BACKOFF_SECONDS,
+    requests_per_second: float = REQUESTS_PER_SECOND,
+    told: Told = lambda *_: None,
 ) -> AsyncIterator["KubeCluster"]:
     """Connect with a kubeconfig, or, without one, as the pod's service account.
 
@@ -61,13 +73,16 @@ async def connect(
         kubeconfig: its current context is used.
         try_seconds: how long one try of a request may take.
         backoff_seconds: wait before a failed request is tried a second time; doubled for each further try.
+        requests_per_second: what is more waits; the API server has other clients too.
+        told: of each try of a request.
 
     Raises:
         ClusterError: there is no usable configuration.
     """
     async with ApiClient(await _configuration(kubeconfig)) as client:
         client.user_agent = OPERATOR
-        yield KubeCluster(client, try_seconds=try_seconds, backoff_seconds=backoff_seconds)
+        limit = AsyncLimiter(max(1.0, requests_per_second), 1.0)
+        yield KubeCluster(client, limit, told, try_seconds=try_seconds, backoff_seconds=backoff_seconds)
 
 
 async def _configuration(kubeconfig: Path | None) -> Configuration:
@@ -93,8 +108,12 @@ async def _configuration(kubeconfig: Path | None) -> Configuration:
 class KubeCluster:
     """A `ClusterApi` on a real API server; made by `connect`."""
 
-    def __init__(self, client: ApiClient, *, try_seconds: float, backoff_seconds: float) -> None:
+    def __init__(
+        self, client: ApiClient, limit: AsyncLimiter, told: Told, *, try_seconds: float, backoff_seconds: float
+    ) -> None:
         self._client = client
+        self._limit = limit
+        self._told = told
         self._try_seconds = try_seconds
         self._backoff_seconds = backoff_seconds
 
@@ -213,6 +232,21 @@ class KubeCluster:
         self, method: str, path: str, query: dict[str, str] | None, body: Manifest | None, content_type: str
     ) -> Manifest:
         """One try; authentication is added here, so that a new token counts at once."""
+        await self._limit.acquire()
+        started, code = time.monotonic(), 0
+        try:
+            answer = await self._send(method, path, query, body, content_type)
+            code = 200
+        except ClusterError as error:
+            code = error.status
+            raise
+        finally:
+            self._told(method, _resource(path), code, time.monotonic() - started)
+        return answer
+
+    async def _send(
+        self, method: str, path: str, query: dict[str, str] | None, body: Manifest | None, content_type: str
+    ) -> Manifest:
         headers = {"Accept": _JSON, "Content-Type": content_type}
         request = await self._client.param_serialize(
             method, path, query_params=query or {}, header_params=headers, body=body, auth_settings=["BearerToken"]
@@ -248,6 +282,16 @@ def _error(request: str, status: int, text: str, retry_after: str | None) -> Clu
 def _path(kind: Kind, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
     parts = [kind.path, *(("namespaces", quote(namespace, safe="")) if namespace else ()), kind.plural]
     return "/".join(parts + [quote(part, safe="") for part in (name, subresource) if part])
+
+
+def _resource(path: str) -> str:
+    """`deployments` or `deployments/scale` of a path."""
+    parts = path.split("/")
+    core = parts[1] == "api"
+    rest = parts[3:] if core else parts[4:]
+    if rest[0] == "namespaces":
+        rest = rest[2:]
+    return "/".join([rest[0], *rest[2:]])
 
 
 def _scale(content: Manifest) -> Scale:

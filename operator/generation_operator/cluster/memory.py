@@ -114,9 +114,7 @@ class MemoryCluster:
             raise ClusterError(422, f'metadata.uid: Invalid value: "{uid}": field is immutable')
         version = manifest["metadata"].get("resourceVersion")
         if version is not None and (live is None or live.manifest["metadata"]["resourceVersion"] != version):
-            raise ConflictError(
-                409, f"{kind.kind} {key.name}: the object has been modified since this version"
-            )
+            raise ConflictError(409, f"{kind.kind} {key.name}: the object has been modified since this version")
         return self._apply(kind, key, config, _Owner(manager, "Apply"), force=force)
 
     async def apply_status(self, manifest: Manifest, *, manager: str) -> Manifest:

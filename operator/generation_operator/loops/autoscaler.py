@@ -8,7 +8,8 @@ import asyncio
 import dataclasses
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
@@ -22,6 +23,7 @@ from generation_operator.loops.events import changed_standing, scaled
 from generation_operator.loops.floor import commanded
 from generation_operator.loops.services import Services
 from generation_operator.loops.standing import Standings
+from generation_operator.loops.witness import Nobody, Phase, Witness
 from generation_operator.observe.observer import observe
 from generation_operator.observe.signals import Ask, MetricsSource, Reading
 from generation_operator.observe.store import Autoscaling, Store
@@ -52,6 +54,7 @@ class Autoscaler:
         tick_seconds: time from one tick to the next. Shorter reacts sooner and asks Prometheus more often; shorter than
             the scrape interval sees nothing new.
         keep_manual_seconds: how long a count that somebody wrote by hand is kept.
+        witness: told of ticks and decisions.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Autoscaler:
         prometheus_default_url: str | None,
         tick_seconds: float,
         keep_manual_seconds: float = KEEP_MANUAL_SECONDS,
+        witness: Witness | None = None,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -74,6 +78,7 @@ class Autoscaler:
         self._clock = clock
         self._prometheus_default_url = prometheus_default_url
         self._tick_seconds = tick_seconds
+        self._witness = witness or Nobody()
         self._services = Services(store)
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
         self._standings = Standings(store, keep_seconds=keep_manual_seconds)
@@ -97,11 +102,22 @@ class Autoscaler:
         Args:
             now: Unix seconds.
         """
-        readings = await self._metrics.read([self._ask(known.service) for known in self._services.all()])
-        turns = await self._decide(readings, now)
-        turns = await self._actuator.carry_out(turns)
-        self._publish(turns)
-        await self._announce(turns)
+        with self._timed(Phase.OBSERVE):
+            readings = await self._metrics.read([self._ask(known.service) for known in self._services.all()])
+        with self._timed(Phase.DECIDE):
+            turns = await self._decide(readings, now)
+        with self._timed(Phase.ACTUATE):
+            turns = await self._actuator.carry_out(turns)
+        with self._timed(Phase.PUBLISH):
+            news = self._publish(turns)
+            self._witness.decided(turns, news)
+            await self._announce(turns)
+
+    @contextmanager
+    def _timed(self, phase: Phase) -> Iterator[None]:
+        started = asyncio.get_running_loop().time()
+        yield
+        self._witness.ticked(phase, asyncio.get_running_loop().time() - started)
 
     def _ask(self, service: GenerationService) -> Ask:
         metrics = service.spec.metrics
@@ -144,8 +160,9 @@ class Autoscaler:
         after, decision = step(known.policy, before, observation, now)
         return Turn(service, observation, before, after, decision, had_standing=had_standing, standing=standing)
 
-    def _publish(self, turns: Sequence[Turn]) -> None:
-        """Remember what was decided; have a status written only where it has something new to tell."""
+    def _publish(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Remember what was decided; have a status written only where it has something new to tell, and say where."""
+        news = []
         for turn in turns:
             key = turn.service.key
             self._states[key] = turn.service.uid, turn.after
@@ -155,9 +172,11 @@ class Autoscaler:
             self._store.put_autoscaling(key, new)
             if told is None or _telling(told) != _telling(new):
                 self._enqueue(key)
+                news.append(turn)
         for key in self._states.keys() - self._store.keys(GENERATION_SERVICE):
             del self._states[key]
         self._standings.forget_all_but(self._store.keys(GENERATION_SERVICE))
+        return news
 
     async def _announce(self, turns: Sequence[Turn]) -> None:
         """Record an Event for each step and each change of who has a say; what cannot be recorded soon is left out."""

@@ -50,7 +50,7 @@ class Election:
         identity: of this process, unique among all that ever run.
         clock: monotonic, in seconds.
         now: Unix seconds; for people who read the Lease, nothing depends on it.
-        beat: called with each try, so that a standby can be seen to be alive.
+        beat: called with each try, with whether this process leads, so that a standby can be seen to be alive.
         timing: durations.
     """
 
@@ -62,7 +62,7 @@ class Election:
         *,
         clock: Callable[[], float],
         now: Callable[[], float],
-        beat: Callable[[], None] = lambda: None,
+        beat: Callable[[bool], None] = lambda _: None,
         timing: Timing = Timing(),
     ) -> None:
         self._cluster = cluster
@@ -118,7 +118,7 @@ class Election:
 
     async def _try(self) -> bool:
         """One try to get or renew the Lease; whether this process holds it now."""
-        self._beat()
+        self._beat(self.remaining() > 0)
         started = self._clock()
         try:
             # Half the deadline: there is to be time for a second try.

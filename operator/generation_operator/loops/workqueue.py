@@ -36,15 +36,30 @@ class WorkQueue(Generic[K]):
         self._active: set[K] = set()  # held by a worker
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._running = False
+        self._moved_at = 0.0  # when a key was last finished, or the first one came; the loop's clock
 
     def __len__(self) -> int:
         """Keys that wait now, not counting those that are added later by a timer."""
         return len(self._wanted)
 
+    @property
+    def failing(self) -> int:
+        """Keys whose last handling failed."""
+        return len(self._failures)
+
+    def stalled_seconds(self) -> float:
+        """For how long no key was finished although some wait or are being handled; 0 when there are none."""
+        if not self._running or not (self._wanted or self._active):
+            return 0.0
+        return asyncio.get_running_loop().time() - self._moved_at
+
     def add(self, key: K) -> None:
         """Have a key handled as soon as a worker is free."""
         if key in self._wanted:
             return
+        if not self._wanted and not self._active and self._running:
+            self._moved_at = asyncio.get_running_loop().time()
         self._wanted.add(key)
         if key not in self._active:
             self._ready.put_nowait(key)
@@ -62,6 +77,7 @@ class WorkQueue(Generic[K]):
 
     async def run(self, handle: Callable[[K], Awaitable[None]], *, workers: int) -> None:
         """Handle keys until cancelled; a key that was being handled then waits again."""
+        self._running, self._moved_at = True, asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
                 group.create_task(self._work(handle), name=f"worker {number}")
@@ -78,6 +94,7 @@ class WorkQueue(Generic[K]):
                 raise
             finally:
                 self._active.discard(key)
+                self._moved_at = asyncio.get_running_loop().time()
                 if key in self._wanted:
                     self._ready.put_nowait(key)
 

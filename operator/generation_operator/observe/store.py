@@ -4,12 +4,13 @@ Fed by watch events (`handlers.py`) and pruned by the resync loop; read by recon
 ask the API server for what is here. It holds plain manifests and what the autoscaler last decided; it does no I/O.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
 from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
-from generation_operator.decide.types import Decision, Observation, State
+from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.targets import Verdict
@@ -85,6 +86,11 @@ class Store:
     def autoscaling(self, key: Key) -> Autoscaling | None:
         """What the autoscaler last decided, None before its first tick."""
         return self._autoscaling.get(key)
+
+    def signal_states(self) -> Counter[tuple[SignalName, SignalState]]:
+        """How many services have each signal in each state."""
+        decisions = (autoscaling.decision for autoscaling in self._autoscaling.values())
+        return Counter((signal.name, signal.state) for decision in decisions for signal in decision.signals)
 
     def put_autoscaling(self, key: Key, value: Autoscaling) -> None:
         """Remember what the autoscaler decided; ignored for a service that is gone."""

@@ -21,7 +21,7 @@ class World:
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
         self.time = {"a": 1000.0, "b": 5.0}
-        self.beats: list[str] = []
+        self.beats: list[tuple[str, bool]] = []
 
     def candidate(self, name: str, **timing: float) -> Election:
         return Election(
@@ -30,7 +30,7 @@ class World:
             name,
             clock=lambda: self.time[name],
             now=lambda: NOW + self.time[name],
-            beat=lambda: self.beats.append(name),
+            beat=lambda leads: self.beats.append((name, leads)),
             timing=Timing(**timing),
         )
 
@@ -64,7 +64,7 @@ async def test_the_first_candidate_leads_and_the_lease_says_so() -> None:
         "renewTime": "2023-11-14T22:30:00.000000Z",
         "leaseTransitions": 1,
     }
-    assert world.beats == ["a"]
+    assert world.beats == [("a", False)]
 
 
 async def test_it_may_write_for_ten_seconds_after_each_renewal() -> None:

@@ -254,3 +254,39 @@ def test_no_key_is_ever_held_twice_and_the_last_change_is_always_seen(
             await settle(lambda: handled == wanted)
 
     asyncio.run(scenario())
+
+
+async def test_a_queue_without_work_does_not_stall_and_one_that_hangs_does() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("early")
+    assert queue.stalled_seconds() == 0.0, "nobody has started to work yet"
+    blocked, done = asyncio.Event(), []
+
+    async def handle(key: str) -> None:
+        if key == "slow":
+            await blocked.wait()
+        done.append(key)
+
+    async with running(queue, handle):
+        await settle(lambda: done == ["early"])
+        assert queue.stalled_seconds() == 0.0
+        queue.add("slow")
+        await asyncio.sleep(0.05)
+        assert queue.stalled_seconds() >= 0.04
+        blocked.set()
+        await settle(lambda: done == ["early", "slow"])
+        assert queue.stalled_seconds() == 0.0
+
+
+async def test_keys_that_fail_are_counted_until_they_do_not() -> None:
+    queue: WorkQueue[str] = WorkQueue(base=0.001)
+    failures = [ClusterError(500, "no")]
+
+    async def handle(key: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    async with running(queue, handle):
+        queue.add("a")
+        await settle(lambda: queue.failing == 1)
+        await settle(lambda: queue.failing == 0)

@@ -91,13 +91,20 @@ def test_probes_ask_the_port_that_the_operator_is_told(render: Render) -> None:
     told = next(entry["value"] for entry in container["env"] if entry["name"] == "GENERATION_OPERATOR_PROBE_PORT")
     [port] = container["ports"]
     assert str(port["containerPort"]) == told
-    for probe in ("startupProbe", "livenessProbe"):
-        assert container[probe]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+    annotations = only(render(), "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == told
 
 
-def test_two_operators_never_run_at_once(render: Render) -> None:
-    spec = only(render(), "Deployment")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+def test_several_operators_elect_one_where_they_run(render: Render) -> None:
+    manifests = render("--namespace=somewhere")
+    spec = only(manifests, "Deployment")["spec"]
+    assert spec["replicas"] == 2
+    [container] = operator_pod(manifests)["containers"]
+    assert {"name": "GENERATION_OPERATOR_LEASE_NAMESPACE", "value": "somewhere"} in container["env"]
+    assert only(manifests, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert "PodDisruptionBudget" not in {manifest["kind"] for manifest in render("--set=replicas=1")}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +113,7 @@ def test_two_operators_never_run_at_once(render: Render) -> None:
         ("--set=tickSeconds=0", "tickSeconds"),
         ("--set=prometheusURL=prometheus", "prometheusURL"),
         ("--set=log.level=LOUD", "level"),
-        ("--set=replicas=2", "replicas"),
+        ("--set=replicas=6", "replicas"),
         ("--set=watchNamespaces={A}", "watchNamespaces"),
         ("--set=resources.limit.cpu=1", "limit"),
         ("--set=resources.limits.memory=plenty", "memory"),

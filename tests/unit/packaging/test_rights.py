@@ -69,10 +69,16 @@ def test_every_kind_that_the_operator_keeps_can_be_kept(render: Render) -> None:
         assert verbs == {"get", "list", "watch"} | writes, kind
 
 
+def test_the_lease_is_held_in_the_namespace_of_the_operator(render: Render) -> None:
+    for options in ((), (NAMESPACED,)):
+        [role] = [role for role in of_kind(render(*options), "Role") if role["metadata"]["name"].endswith("-leader")]
+        assert rights(role) == {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "patch")}
+
+
 def test_watching_namespaces_takes_no_cluster_wide_right(render: Render) -> None:
     manifests = render(NAMESPACED)
     assert not of_kind(manifests, "ClusterRole", "ClusterRoleBinding")
-    roles = of_kind(manifests, "Role")
+    roles = [role for role in of_kind(manifests, "Role") if not role["metadata"]["name"].endswith("-leader")]
     assert [role["metadata"]["namespace"] for role in roles] == ["a", "b"]
     [everywhere] = of_kind(render(), "ClusterRole")
     discovery = {("apiextensions.k8s.io", "customresourcedefinitions", verb) for verb in ("list", "watch")}

@@ -193,13 +193,3 @@ async def test_login_asks_for_fresh_credentials_each_time() -> None:
     (handler,) = registry._activities.get_all_handlers()
     call: Callable[..., Any] = handler.fn
     assert [(await call(logger=None)).token for _ in range(2)] == ["a", "b"]
-
-
-def test_liveness_fails_with_the_reason() -> None:
-    registry, problems = kopf.OperatorRegistry(), iter([None, "no tick for 99 s"])
-    handlers.register_liveness(registry, lambda: next(problems))
-    (handler,) = registry._activities.get_all_handlers()
-    call: Callable[..., Any] = handler.fn
-    assert call(logger=None) == "ok"
-    with pytest.raises(kopf.PermanentError, match="no tick for 99 s"):
-        call(logger=None)

@@ -55,7 +55,7 @@ def test_no_cluster_is_said_with_exit_code_1(capsys: pytest.CaptureFixture[str])
 
 async def test_autoscaler_that_ticks_is_alive_and_one_that_does_not_is_not() -> None:
     clock = Clock()
-    pulse = Pulse(NoMetrics(), latest=60, clock=clock)
+    pulse = Pulse(NoMetrics(), latest=60, stalled=lambda: 0.0, clock=clock)
     clock.now = 60
     assert pulse.problem() is None
     clock.now = 61
@@ -63,3 +63,19 @@ async def test_autoscaler_that_ticks_is_alive_and_one_that_does_not_is_not() -> 
     await pulse.read([])
     clock.now = 121
     assert pulse.problem() is None
+
+
+async def test_a_standby_is_alive_while_it_tries_to_lead() -> None:
+    clock = Clock()
+    pulse = Pulse(NoMetrics(), latest=60, stalled=lambda: 0.0, clock=clock)
+    clock.now = 50
+    pulse.beat()
+    clock.now = 110
+    assert pulse.problem() is None
+
+
+async def test_a_queue_that_does_not_move_is_not_alive() -> None:
+    stalled = [600.0, 601.0]
+    pulse = Pulse(NoMetrics(), latest=60, stalled=lambda: stalled.pop(0), clock=Clock())
+    assert pulse.problem() is None
+    assert pulse.problem() == "the work queue has not moved for 601 s"

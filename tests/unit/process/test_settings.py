@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from generation_operator.settings import LogFormat, LogLevel, Settings, SettingsError, read, table
+from generation_operator.settings import DecisionLogging, LogFormat, LogLevel, Settings, SettingsError, read, table
 
 DEFAULTS = Settings(
     prometheus_url=None,
@@ -18,6 +18,9 @@ DEFAULTS = Settings(
     manual_override_seconds=1800.0,
     cluster_domain="cluster.local",
     probe_port=8080,
+    lease_namespace="",
+    api_requests_per_second=200,
+    decision_log=DecisionLogging.CHANGES,
     log_level=LogLevel.INFO,
     log_format=LogFormat.TEXT,
     workers=4,
@@ -51,6 +54,9 @@ def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_ignored()
         ("MANUAL_OVERRIDE_SECONDS", "0", "manual_override_seconds", 0.0),
         ("CLUSTER_DOMAIN", "k8s.example", "cluster_domain", "k8s.example"),
         ("PROBE_PORT", "0", "probe_port", 0),
+        ("LEASE_NAMESPACE", "generation-system", "lease_namespace", "generation-system"),
+        ("API_REQUESTS_PER_SECOND", "20", "api_requests_per_second", 20),
+        ("DECISION_LOG", "off", "decision_log", DecisionLogging.OFF),
         ("LOG_LEVEL", "debug", "log_level", LogLevel.DEBUG),
         ("LOG_FORMAT", "Json", "log_format", LogFormat.JSON),
         ("WORKERS", "1", "workers", 1),
@@ -70,6 +76,7 @@ def test_variable_sets_its_field_only(variable: str, text: str, field: str, valu
         ("PROMETHEUS_URL", "http://[::1", "an http or https URL"),
         ("WATCH_NAMESPACES", "a;b", "'a;b' is none"),
         ("WATCH_NAMESPACES", "a,Not_One", "'Not_One' is none"),
+        ("LEASE_NAMESPACE", "a,b", "the name of one namespace"),
         ("TICK_SECONDS", "5s", "a number from 0.1 to 300"),
         ("TICK_SECONDS", "0", "a number from 0.1 to 300"),
         ("TICK_SECONDS", "nan", "a number from 0.1 to 300"),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from generation_operator.settings import LogFormat, LogLevel
-from generation_operator.telemetry import JsonFormatter, TextFormatter, set_up_logging
+from generation_operator.telemetry.logs import JsonFormatter, TextFormatter, set_up_logging
 
 
 def record(message: str, *args: object, error: bool = False) -> logging.LogRecord:

@@ -1,0 +1,1 @@
+"""What the process tells about itself: its log, its metrics, its decisions, and whether it is well."""
