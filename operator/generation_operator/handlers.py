@@ -1,8 +1,9 @@
 """Everything that the operator reacts to, on one page. The only module, besides `__main__`, that knows kopf.
 
 A handler puts what it saw into the store and a key into the queue. It decides nothing, waits for nothing and returns
-`None`: kopf would write any other value into the status. Only event handlers are used, so kopf writes nothing to any
-object, needs no finalizer, and deletion works while the operator is down.
+`None`: kopf would write any other value into the status. It is a coroutine all the same: kopf runs plain functions in
+threads, and neither the store nor the queue is made for threads. Only event handlers are used, so kopf writes nothing
+to any object, needs no finalizer, and deletion works while the operator is down.
 """
 
 import logging
@@ -88,15 +89,15 @@ def _selector(kind: Kind) -> tuple[str, str, str]:
     return group, version, kind.plural
 
 
-def _resource_handler(store: Store, enqueue: Enqueue) -> Callable[..., None]:
-    def on_resource(event: Mapping[str, Any], **_: object) -> None:
+def _resource_handler(store: Store, enqueue: Enqueue) -> Callable[..., Awaitable[None]]:
+    async def on_resource(event: Mapping[str, Any], **_: object) -> None:
         enqueue(key_of(_seen(GENERATION_SERVICE, event, store)))
 
     return on_resource
 
 
-def _child_handler(kind: Kind, store: Store, enqueue: Enqueue) -> Callable[..., None]:
-    def on_child(event: Mapping[str, Any], **_: object) -> None:
+def _child_handler(kind: Kind, store: Store, enqueue: Enqueue) -> Callable[..., Awaitable[None]]:
+    async def on_child(event: Mapping[str, Any], **_: object) -> None:
         manifest = _seen(kind, event, store)
         owner = _owner(manifest)
         if owner is not None:
@@ -105,8 +106,8 @@ def _child_handler(kind: Kind, store: Store, enqueue: Enqueue) -> Callable[..., 
     return on_child
 
 
-def _pod_handler(store: Store) -> Callable[..., None]:
-    def on_pod(event: Mapping[str, Any], **_: object) -> None:
+def _pod_handler(store: Store) -> Callable[..., Awaitable[None]]:
+    async def on_pod(event: Mapping[str, Any], **_: object) -> None:
         if event["type"] == "DELETED":
             store.pods.remove(event["object"])
         else:

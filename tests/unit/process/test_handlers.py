@@ -1,5 +1,6 @@
 """What reaches the store and the queue from watch events, and what kopf is told."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +40,7 @@ class World:
     def __post_init__(self) -> None:
         handlers.register(self.registry, self.store, self.queued.append)
 
-    def see(self, kind: Kind, manifest: Manifest, event: str | None = "MODIFIED") -> None:
+    async def see(self, kind: Kind, manifest: Manifest, event: str | None = "MODIFIED") -> None:
         """Hand a watch event to the handler that kopf would call."""
         group, _, version = kind.api_version.rpartition("/")
         (handler,) = [
@@ -51,7 +52,8 @@ class World:
         ]
         call: Callable[..., Any] = handler.fn
         # Anything but None would be written to the resource's status.
-        assert call(event={"type": event, "object": manifest}, logger=None, body=manifest) is None
+        assert inspect.iscoroutinefunction(call), "kopf would call it in a thread"
+        assert await call(event={"type": event, "object": manifest}, logger=None, body=manifest) is None
 
 
 def child(kind: Kind, *owners: dict[str, Any]) -> Manifest:
@@ -60,43 +62,43 @@ def child(kind: Kind, *owners: dict[str, Any]) -> Manifest:
 
 
 @pytest.mark.parametrize("event", [None, "ADDED", "MODIFIED"])
-def test_resource_is_stored_and_queued(event: str | None) -> None:
+async def test_resource_is_stored_and_queued(event: str | None) -> None:
     world = World()
     manifest = make_service("chat", "n").manifest()
-    world.see(GENERATION_SERVICE, manifest, event)
+    await world.see(GENERATION_SERVICE, manifest, event)
     assert world.store.get(GENERATION_SERVICE, Key("n", "chat")) == manifest
     assert world.queued == [Key("n", "chat")]
 
 
-def test_deleted_resource_is_forgotten_and_queued() -> None:
+async def test_deleted_resource_is_forgotten_and_queued() -> None:
     world = World()
     manifest = make_service("chat", "n").manifest()
-    world.see(GENERATION_SERVICE, manifest)
-    world.see(GENERATION_SERVICE, manifest, "DELETED")
+    await world.see(GENERATION_SERVICE, manifest)
+    await world.see(GENERATION_SERVICE, manifest, "DELETED")
     assert world.store.keys(GENERATION_SERVICE) == frozenset()
     assert world.queued == [Key("n", "chat")] * 2
 
 
 @pytest.mark.parametrize("kind", CHILDREN)
-def test_child_is_stored_and_its_owner_queued(kind: Kind) -> None:
+async def test_child_is_stored_and_its_owner_queued(kind: Kind) -> None:
     world = World()
-    world.see(kind, child(kind, OWNER))
+    await world.see(kind, child(kind, OWNER))
     assert world.store.get(kind, Key("n", "chat-x")) == child(kind, OWNER)
-    world.see(kind, child(kind, OWNER), "DELETED")
+    await world.see(kind, child(kind, OWNER), "DELETED")
     assert world.store.keys(kind) == frozenset()
     assert world.queued == [Key("n", "chat")] * 2
 
 
-def test_pods_are_known_by_the_service_they_serve_and_queue_nothing() -> None:
+async def test_pods_are_known_by_the_service_they_serve_and_queue_nothing() -> None:
     world = World()
     labels = {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/component": "service"}
     pod = {
         "metadata": {"name": "chat-1", "namespace": "n", "uid": "u", "labels": labels},
         "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
     }
-    world.see(POD, pod)
+    await world.see(POD, pod)
     assert [known.ip for known in world.store.pods.ready(Key("n", "chat"))] == ["10.0.0.1"]
-    world.see(POD, pod, "DELETED")
+    await world.see(POD, pod, "DELETED")
     assert list(world.store.pods.ready(Key("n", "chat"))) == []
     assert world.queued == []
 
@@ -109,22 +111,22 @@ def test_pods_are_known_by_the_service_they_serve_and_queue_nothing() -> None:
         ({"apiVersion": "other.dev/v1", "kind": KIND, "name": "chat", "uid": UID},),
     ],
 )
-def test_child_of_nobody_we_know_queues_nothing(owners: tuple[dict[str, Any], ...]) -> None:
+async def test_child_of_nobody_we_know_queues_nothing(owners: tuple[dict[str, Any], ...]) -> None:
     world = World()
-    world.see(DEPLOYMENT, child(DEPLOYMENT, *owners))
+    await world.see(DEPLOYMENT, child(DEPLOYMENT, *owners))
     assert world.queued == []
 
 
-def test_owner_is_found_among_others() -> None:
+async def test_owner_is_found_among_others() -> None:
     world = World()
-    world.see(DEPLOYMENT, child(DEPLOYMENT, {"apiVersion": "v1", "kind": "Node", "name": "x", "uid": "u"}, OWNER))
+    await world.see(DEPLOYMENT, child(DEPLOYMENT, {"apiVersion": "v1", "kind": "Node", "name": "x", "uid": "u"}, OWNER))
     assert world.queued == [Key("n", "chat")]
 
 
-def test_object_that_does_not_name_its_kind_is_stored_with_it() -> None:
+async def test_object_that_does_not_name_its_kind_is_stored_with_it() -> None:
     world = World()
     bare = {"metadata": {"name": "chat-x", "namespace": "n"}}
-    world.see(DEPLOYMENT, bare)
+    await world.see(DEPLOYMENT, bare)
     assert world.store.get(DEPLOYMENT, Key("n", "chat-x")) == {"apiVersion": "apps/v1", "kind": "Deployment"} | bare
 
 
@@ -154,24 +156,24 @@ def rival(kind: Kind, target: str, **metadata: Any) -> Manifest:
 
 
 @pytest.mark.parametrize("kind", RIVALS)
-def test_foreign_object_is_kept_as_its_claim_only(kind: Kind) -> None:
+async def test_foreign_object_is_kept_as_its_claim_only(kind: Kind) -> None:
     world = World()
-    world.see(kind, rival(kind, "chat"), "ADDED")
+    await world.see(kind, rival(kind, "chat"), "ADDED")
     assert [str(claim) for claim in world.store.claims_on(Key("n", "chat"))] == [f"{kind.kind} x"]
     assert world.store.keys(kind) == frozenset()
-    world.see(kind, rival(kind, "other"))
+    await world.see(kind, rival(kind, "other"))
     assert world.store.claims_on(Key("n", "chat")) == ()
     assert len(world.store.claims_on(Key("n", "other"))) == 1
-    world.see(kind, rival(kind, "other"), "DELETED")
+    await world.see(kind, rival(kind, "other"), "DELETED")
     assert world.store.claims_on(Key("n", "other")) == ()
 
 
-def test_own_hpa_is_no_claim_and_becomes_one_when_somebody_takes_it() -> None:
+async def test_own_hpa_is_no_claim_and_becomes_one_when_somebody_takes_it() -> None:
     world = World()
-    world.see(HPA, rival(HPA, "chat", ownerReferences=[OWNER]))
+    await world.see(HPA, rival(HPA, "chat", ownerReferences=[OWNER]))
     assert world.store.claims_on(Key("n", "chat")) == ()
     assert world.store.keys(HPA) == {Key("n", "x")}
-    world.see(HPA, rival(HPA, "chat"))
+    await world.see(HPA, rival(HPA, "chat"))
     assert len(world.store.claims_on(Key("n", "chat"))) == 1
     assert world.store.keys(HPA) == frozenset()
 
