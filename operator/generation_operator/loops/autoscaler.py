@@ -21,6 +21,7 @@ from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Turn
 from generation_operator.loops.events import changed_standing, scaled
 from generation_operator.loops.floor import commanded
+from generation_operator.loops.needs import Needs
 from generation_operator.loops.standing import Standings
 from generation_operator.observe.observer import observe
 from generation_operator.observe.ownership import Standing
@@ -79,6 +80,7 @@ class Autoscaler:
         self._tick_seconds = tick_seconds
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
         self._standings = Standings(store, keep_seconds=keep_manual_seconds)
+        self._needs = Needs()
         self._actuator = Actuator(cluster, store)
 
     async def run(self) -> None:
@@ -144,6 +146,7 @@ class Autoscaler:
                     observation,
                     current=commanded(service, hpa, observation.current),
                     override=None if manual is None else manual.override(),
+                    guard=self._needs.held(service, observation.guard, now),
                 )
                 observations.append((service, observation, standing))
         return observations
@@ -177,7 +180,8 @@ class Autoscaler:
                 self._enqueue(key)
         for key in self._states.keys() - self._store.keys(GENERATION_SERVICE):
             del self._states[key]
-        self._standings.forget_all_but(self._store.keys(GENERATION_SERVICE))
+        for remembered in (self._standings, self._needs):
+            remembered.forget_all_but(self._store.keys(GENERATION_SERVICE))
 
     async def _announce(self, turns: Sequence[Turn]) -> None:
         """Record an Event for each step and each change of who has a say; what cannot be recorded soon is left out."""
@@ -241,7 +245,7 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         autoscaling.state.last_step_at,
         autoscaling.write_error,
         autoscaling.standing,
-        tuple((verdict.met, verdict.budget_remaining_percent) for verdict in autoscaling.verdicts),
+        tuple((verdict.met, (verdict.budget_remaining_percent or 0) // 10) for verdict in autoscaling.verdicts),
     )
 
 

@@ -191,7 +191,7 @@ async def test_switching_engine_or_mode_moves_no_replica(
     before: dict[str, Any], after: dict[str, Any], cpu_total: int | None
 ) -> None:
     """Whatever the HPA does between any two writes, and wherever the operator dies in between."""
-    for survived in range(6):
+    for survived in range(4):
         world = await started(5, cpu_total, **before)
         assert await world.replicas() == 5
         world.change(make_service().scaling(**after))
@@ -276,7 +276,7 @@ ACTIONS = ["tick", "tick", "tick", "sync", "sync", "watch", "watch", "pods", "re
 
 
 @given(st.lists(st.one_of(st.sampled_from(ACTIONS), st.integers(-100, 1200)), min_size=5, max_size=80))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_operator_and_guard_never_pull_in_opposite_directions(actions: list[str | int]) -> None:
     """However ticks, syncs, watch events, restarts and other loads follow each other."""
     run(_interleaved(actions))
@@ -315,7 +315,7 @@ async def _interleaved(actions: list[str | int]) -> None:
 
 
 @given(st.lists(st.one_of(st.sampled_from(ACTIONS), st.integers(-100, 1200)), min_size=5, max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_with_engine_floor_the_hpa_alone_moves_the_count(actions: list[str | int]) -> None:
     run(_floor_interleaved(actions))
 
