@@ -1,6 +1,7 @@
 """Who writes what, read from managedFields of a real API server while the real HPA controller runs."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,6 +53,14 @@ def running(api: Api, operator: Operator) -> Operator:
 
 def autoscaling(api: Api, name: str) -> Object:
     return dict(api.get("gensvc", name).get("status", {}).get("autoscaling", {}))
+
+
+def environment(api: Api, name: str) -> list[Object]:
+    return list(api.get("deployment", name)["spec"]["template"]["spec"]["containers"][0]["env"])
+
+
+def contains(item: Object, items: list[Object]) -> bool:
+    return item in items
 
 
 def conflict(api: Api, name: str) -> tuple[str, str]:
@@ -167,10 +176,8 @@ def test_applying_the_resource_again_never_resets_replicas(api: Api, running: Op
         changed["metadata"]["labels"] = {"revision": str(number)}
         changed["spec"]["env"] = [{"name": "REVISION", "value": str(number)}]
         api.apply(changed, *options)
-        eventually(
-            lambda: api.get("deployment", "renewed")["spec"]["template"]["spec"]["containers"][0]["env"],
-            lambda env, number=number: {"name": "REVISION", "value": str(number)} in env,
-        )
+        expected = changed["spec"]["env"][0]
+        eventually(partial(environment, api, "renewed"), partial(contains, expected), what="the new revision runs")
         assert deployment_replicas(api, "renewed") == 6
 
 
@@ -215,9 +222,7 @@ def test_recommend_needs_no_right_to_write_replicas(api: Api, operator: Operator
         api.apply(service(name, mode="Recommend", engine=engine, schedules=[floor]))
         await_ready(api, name)
         eventually(
-            lambda name=name: autoscaling(api, name).get("desiredReplicas"),
-            lambda count: count == 5,
-            what="a decision that would be a step",
+            partial(autoscaling, api, name), lambda told: told.get("desiredReplicas") == 5, what="what would be a step"
         )
         assert deployment_replicas(api, name) == 2
         assert api.find("hpa", name) is None

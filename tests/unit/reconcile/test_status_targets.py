@@ -6,7 +6,7 @@ import pytest
 
 from builders import make_observation, make_service, make_signal
 from generation_operator.decide.types import SignalName, SignalState
-from generation_operator.observe.targets import Verdict, verdicts
+from generation_operator.observe.targets import TargetName, Verdict, verdicts
 from generation_operator.reconcile.targets import entries, targets_met
 
 SERVICE = make_service().obj()
@@ -76,7 +76,7 @@ def test_what_is_not_fresh_speaks_of_no_target() -> None:
 
 
 def test_without_ready_replicas_nobody_knows_what_one_of_them_sustains() -> None:
-    assert {verdict.name: verdict.met for verdict in judged(WELL, ready=0)}["ConcurrentWorkflows"] is None
+    assert {verdict.name: verdict.met for verdict in judged(WELL, ready=0)}[TargetName.CONCURRENT_WORKFLOWS] is None
 
 
 def test_an_entry_is_replaced_only_when_its_verdict_changes() -> None:
