@@ -234,8 +234,26 @@ async def test_pausing_holds_a_step_that_the_hpa_has_not_taken_yet() -> None:
     world.change(make_service().scaling(**FLOOR, mode="Paused"))
     await world.watch()
     await world.tick()
+    assert await world.bounds() == (5, 12)
+    for _ in range(2):
+        await world.settle()
+        await world.tick()
+    assert (await world.replicas(), await world.bounds()) == (5, (2, 12))
+    # What a person does to a paused service stays.
+    await world.scale(3)
     await world.settle()
-    assert (await world.replicas(), await world.bounds()) == (5, (5, 12))
+    assert await world.replicas() == 3
+
+
+async def test_a_count_by_hand_is_the_floor_for_its_time() -> None:
+    world = await started(5)
+    for count in (8, 4):
+        await world.scale(count)
+        await world.watch()
+        await world.tick()
+        await world.settle()
+        assert (await world.replicas(), (await world.bounds())[0]) == (count, count)
+        assert world.told().decision.reason is Reason.OVERRIDE
 
 
 @pytest.mark.parametrize("scaling", [DIRECT, FLOOR], ids=["direct", "floor"])
