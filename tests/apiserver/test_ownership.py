@@ -79,7 +79,7 @@ def await_ready(api: Api, name: str) -> None:
 def test_foreign_hpa_is_named_and_nothing_is_written_until_it_is_gone(api: Api, running: Operator) -> None:
     api.apply(service("contested", **FAST))
     await_ready(api, "contested")
-    assert conflict(api, "contested")[0] == "False"
+    eventually(lambda: conflict(api, "contested")[0], lambda status: status == "False", what="the first look")
     api.apply(foreign_hpa("theirs", "contested"))
     await_conflict(api, "contested", "HorizontalPodAutoscaler theirs")
     assert api.condition("contested", "AbleToScale")["reason"] == "OwnershipConflict"
