@@ -16,7 +16,7 @@ from rich.console import Console
 from localcluster import cluster as local
 from localcluster import folders, sandbox
 from localcluster.errors import LocalClusterError
-from localcluster.plan import FAST_HPA, Shape
+from localcluster.plan import FAST_HPA, HpaTiming, Shape
 
 _TIERS = ("apiserver", "cluster")
 _IN_CI = os.environ.get("CI") == "true"
@@ -58,10 +58,16 @@ def node_cluster(console: Console) -> Iterator[local.Cluster]:
         yield started
 
 
-def _cluster(kind: str, shape: Shape, console: Console) -> Iterator[local.Cluster]:
+@pytest.fixture(scope="module")
+def default_hpa_cluster(console: Console) -> Iterator[local.Cluster]:
+    """The same as `api_cluster` with the HPA controller's own timing: a sync every 15 s."""
+    yield from _cluster("hpa", Shape.KWOK, console, HpaTiming())
+
+
+def _cluster(kind: str, shape: Shape, console: Console, hpa: HpaTiming = FAST_HPA) -> Iterator[local.Cluster]:
     name = f"test-{kind}-{os.getpid()}"
     try:
-        started = local.up(name, shape=shape, hpa=FAST_HPA, console=console)
+        started = local.up(name, shape=shape, hpa=hpa, console=console)
     except LocalClusterError as error:
         pytest.fail(f"no {shape} cluster: {error}", pytrace=False)
     require_own(started)

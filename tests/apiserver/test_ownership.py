@@ -55,6 +55,14 @@ def autoscaling(api: Api, name: str) -> Object:
     return dict(api.get("gensvc", name).get("status", {}).get("autoscaling", {}))
 
 
+def environment(api: Api, name: str) -> list[Object]:
+    return list(api.get("deployment", name)["spec"]["template"]["spec"]["containers"][0]["env"])
+
+
+def contains(item: Object, items: list[Object]) -> bool:
+    return item in items
+
+
 def conflict(api: Api, name: str) -> tuple[str, str]:
     found = api.condition(name, "OwnershipConflict")
     return found.get("status", ""), found.get("message", "")
@@ -71,7 +79,7 @@ def await_ready(api: Api, name: str) -> None:
 def test_foreign_hpa_is_named_and_nothing_is_written_until_it_is_gone(api: Api, running: Operator) -> None:
     api.apply(service("contested", **FAST))
     await_ready(api, "contested")
-    assert conflict(api, "contested")[0] == "False"
+    eventually(lambda: conflict(api, "contested")[0], lambda status: status == "False", what="the first look")
     api.apply(foreign_hpa("theirs", "contested"))
     await_conflict(api, "contested", "HorizontalPodAutoscaler theirs")
     assert api.condition("contested", "AbleToScale")["reason"] == "OwnershipConflict"
@@ -168,10 +176,8 @@ def test_applying_the_resource_again_never_resets_replicas(api: Api, running: Op
         changed["metadata"]["labels"] = {"revision": str(number)}
         changed["spec"]["env"] = [{"name": "REVISION", "value": str(number)}]
         api.apply(changed, *options)
-        eventually(
-            lambda: api.get("deployment", "renewed")["spec"]["template"]["spec"]["containers"][0]["env"],
-            partial(_includes, {"name": "REVISION", "value": str(number)}),
-        )
+        expected = changed["spec"]["env"][0]
+        eventually(partial(environment, api, "renewed"), partial(contains, expected), what="the new revision runs")
         assert deployment_replicas(api, "renewed") == 6
 
 
@@ -216,9 +222,7 @@ def test_recommend_needs_no_right_to_write_replicas(api: Api, operator: Operator
         api.apply(service(name, mode="Recommend", engine=engine, schedules=[floor]))
         await_ready(api, name)
         eventually(
-            partial(_desired, api, name),
-            lambda count: count == 5,
-            what="a decision that would be a step",
+            partial(autoscaling, api, name), lambda told: told.get("desiredReplicas") == 5, what="what would be a step"
         )
         assert deployment_replicas(api, name) == 2
         assert api.find("hpa", name) is None
@@ -241,11 +245,3 @@ def test_pause_annotation_keeps_replicas_as_they_are(api: Api, running: Operator
     api.kubectl("annotate", "gensvc/halted", "generation.dev/paused-")
     eventually(lambda: deployment_replicas(api, "halted"), lambda count: count == 5, what="decisions are carried out")
     eventually(lambda: api.condition("halted", "Paused").get("status"), lambda status: status == "False")
-
-
-def _includes(entry: object, entries: list[object]) -> bool:
-    return entry in entries
-
-
-def _desired(api: Api, name: str) -> object:
-    return autoscaling(api, name).get("desiredReplicas")

@@ -36,6 +36,12 @@ def has_metrics(hpa: Mapping[str, Any]) -> bool:
     return not any(entry["type"] == "ScalingActive" and entry["status"] == "False" for entry in conditions)
 
 
+def lowers(hpa: Mapping[str, Any]) -> bool:
+    """Whether the HPA is allowed to lower the count by its metrics."""
+    behavior = hpa["spec"].get("behavior") or {}
+    return bool((behavior.get("scaleDown") or {}).get("selectPolicy") != "Disabled")
+
+
 def follow(live: Bounds, own: Bounds, *, replicas: int, desired: int, step_waits: bool, metrics: bool) -> Bounds:
     """The bounds that bring the count to what was decided.
 
@@ -60,9 +66,18 @@ def follow(live: Bounds, own: Bounds, *, replicas: int, desired: int, step_waits
     return Bounds(minimum, desired if desired < replicas and not metrics else own.maximum)
 
 
-def frozen(live: Bounds, replicas: int) -> Bounds:
-    """The bounds within which the HPA has no reason to move the count."""
-    return Bounds(min(live.minimum, max(1, replicas)), max(live.maximum, replicas))
+def frozen(live: Bounds, own: Bounds, *, replicas: int, lowers: bool) -> Bounds:
+    """The bounds within which a paused HPA has no reason to move the count.
+
+    Args:
+        live: the HPA's bounds now.
+        own: minReplicas and maxReplicas of the resource.
+        replicas: `spec.replicas` of the Deployment.
+        lowers: whether the HPA may still lower, because it has not been told of the pause yet. Its minimum is all that
+            holds the count then. Afterwards the minimum goes down, or it would undo what a person scales by hand.
+    """
+    minimum = min(live.minimum if lowers else own.minimum, max(1, replicas))
+    return Bounds(minimum, max(live.maximum if lowers else own.maximum, replicas))
 
 
 def manifest(service: GenerationService, bounds: Bounds) -> Manifest:

@@ -21,6 +21,7 @@ from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Removal, Turn
 from generation_operator.loops.events import changed_standing, scaled
 from generation_operator.loops.floor import commanded
+from generation_operator.loops.needs import Needs
 from generation_operator.loops.services import Services
 from generation_operator.loops.standing import Standings
 from generation_operator.loops.witness import Nobody, Phase, Witness
@@ -82,6 +83,7 @@ class Autoscaler:
         self._services = Services(store)
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
         self._standings = Standings(store, keep_seconds=keep_manual_seconds)
+        self._needs = Needs()
         self._actuator = Actuator(cluster, store, removal)
 
     async def run(self) -> None:
@@ -155,6 +157,7 @@ class Autoscaler:
             observation,
             current=commanded(service, hpa, observation.current),
             override=None if standing.manual is None else standing.manual.override(),
+            guard=self._needs.held(service, observation.guard, now),
         )
         before = self._state(service)
         after, decision = step(known.policy, before, observation, now)
@@ -175,7 +178,8 @@ class Autoscaler:
                 news.append(turn)
         for key in self._states.keys() - self._store.keys(GENERATION_SERVICE):
             del self._states[key]
-        self._standings.forget_all_but(self._store.keys(GENERATION_SERVICE))
+        for remembered in (self._standings, self._needs):
+            remembered.forget_all_but(self._store.keys(GENERATION_SERVICE))
         return news
 
     async def _announce(self, turns: Sequence[Turn]) -> None:
@@ -231,7 +235,7 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         autoscaling.state.last_step_at,
         autoscaling.write_error,
         autoscaling.standing,
-        tuple((verdict.met, verdict.budget_remaining_percent) for verdict in autoscaling.verdicts),
+        tuple((verdict.met, (verdict.budget_remaining_percent or 0) // 10) for verdict in autoscaling.verdicts),
     )
 
 

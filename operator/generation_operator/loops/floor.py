@@ -65,12 +65,13 @@ def floor_step(cluster: ClusterApi, store: Store, service: GenerationService, de
     if live is None or hpa is None or deployment is None:
         return None
     replicas = deployment["spec"].get("replicas", 1)
+    own = Bounds(service.spec.scaling.min_replicas, service.spec.scaling.max_replicas)
     if service.mode is Mode.PAUSED:
-        bounds = floor.frozen(live, replicas)
+        bounds = floor.frozen(live, own, replicas=replicas, lowers=floor.lowers(hpa))
     else:
         bounds = floor.follow(
             live,
-            Bounds(service.spec.scaling.min_replicas, service.spec.scaling.max_replicas),
+            own,
             replicas=replicas,
             desired=decision.desired,
             step_waits=not decision.changes_replicas and decision.limited_by is Stage.COOLDOWN,

@@ -80,11 +80,14 @@ class Standing:
 
 
 def is_ours(manifest: Mapping[str, Any]) -> bool:
-    """Whether a `GenerationService` controls the object, or this operator made it and it lost its owner."""
+    """Whether a `GenerationService` controls the scaler, or this operator made it and it lost its owner.
+
+    The label alone is no proof: who copies a manifest copies it too. Ours is named like the Deployment that it scales.
+    """
     references = manifest["metadata"].get("ownerReferences") or ()
     controllers = [reference for reference in references if reference.get("controller")]
     if not controllers:
-        return names.is_managed(manifest)
+        return names.is_managed(manifest) and manifest["metadata"]["name"] == _target(manifest).get("name")
     return any(
         reference["kind"] == api_names.KIND and reference["apiVersion"].partition("/")[0] == api_names.GROUP
         for reference in controllers
@@ -96,8 +99,7 @@ def claim_of(kind: Kind, manifest: Manifest) -> Claim | None:
 
     A VerticalPodAutoscaler in mode Off recommends only, and some clusters have one for every workload.
     """
-    spec = manifest.get("spec") or {}
-    target = spec.get("scaleTargetRef") or spec.get("targetRef") or {}
+    spec, target = manifest.get("spec") or {}, _target(manifest)
     # KEDA's default kind is the Deployment.
     if target.get("kind", DEPLOYMENT.kind) != DEPLOYMENT.kind or not target.get("name"):
         return None
@@ -106,6 +108,12 @@ def claim_of(kind: Kind, manifest: Manifest) -> Claim | None:
     if (spec.get("updatePolicy") or {}).get("updateMode") == "Off":
         return None
     return Claim(kind, key_of(manifest), str(target["name"]))
+
+
+def _target(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = manifest.get("spec") or {}
+    target: Mapping[str, Any] = spec.get("scaleTargetRef") or spec.get("targetRef") or {}
+    return target
 
 
 def owners(manifest: Mapping[str, Any], *path: str) -> set[tuple[str, str]]:

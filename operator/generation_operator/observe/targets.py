@@ -83,8 +83,7 @@ def _verdicts(spec: GenerationServiceSpec, observation: Observation) -> Iterator
 
 
 def _budget(allowed_percent: int, missed_percent: float | None) -> int | None:
-    """What is left of the error budget, in steps of 10 %: finer ones would make news of every tick."""
+    """What is left of the error budget; None when there is none, or nothing fresh speaks of it."""
     if missed_percent is None or allowed_percent <= 0:
         return None
-    left = max(0.0, min(1.0, 1 - missed_percent / allowed_percent))
-    return int(left * 10) * 10
+    return int(100 * max(0.0, min(1.0, 1 - missed_percent / allowed_percent)))

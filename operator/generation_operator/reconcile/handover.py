@@ -33,12 +33,7 @@ def to_floor_due(live: Mapping[str, Any] | None, manifest: Manifest) -> bool:
     if live is None or not floor_holds_bounds(live):
         return True
     # Paused until now: the minimum may be far below the count, and the HPA is about to be allowed to lower.
-    return not _lowers(live) and _lowers(manifest)
-
-
-def _lowers(hpa: Mapping[str, Any]) -> bool:
-    behavior = hpa["spec"].get("behavior") or {}
-    return bool((behavior.get("scaleDown") or {}).get("selectPolicy") != "Disabled")
+    return not floor.lowers(live) and floor.lowers(manifest)
 
 
 def floor_holds_any(live: Mapping[str, Any]) -> bool:

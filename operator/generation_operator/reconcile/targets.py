@@ -61,10 +61,18 @@ def _entry(before: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
     if met is not None and verdict.observed is not None:
         entry |= {"observed": _text(verdict.name, verdict.observed), "met": met}
     if verdict.budget_remaining_percent is not None:
-        entry["budgetRemainingPercent"] = verdict.budget_remaining_percent
+        told = before.get("budgetRemainingPercent")
+        entry["budgetRemainingPercent"] = _in_tens(verdict.budget_remaining_percent, told)
     says = ("name", "target", "met", "budgetRemainingPercent")
     same = all(before.get(field) == entry.get(field) for field in says)
     return dict(before) if same else entry
+
+
+def _in_tens(percent: int, told: object) -> int:
+    """Rounded down to tens. What was told stands while it is right within 2 %: a value at its edge is no news."""
+    if isinstance(told, int) and told - 2 <= percent < told + 12:
+        return told
+    return percent // 10 * 10
 
 
 def _text(name: TargetName, value: float) -> str:

@@ -58,11 +58,12 @@ def test_bounds_are_always_in_order_and_within_the_resources_own(
     assert found.maximum == own.maximum or (desired < replicas and not metrics)
 
 
-@given(bounds, st.integers(0, 60))
-def test_frozen_bounds_hold_the_count_where_it_is(live: Bounds, replicas: int) -> None:
-    found = frozen(live, replicas)
+@given(bounds, bounds, st.integers(0, 60), st.booleans())
+def test_frozen_bounds_hold_the_count_where_it_is(live: Bounds, own: Bounds, replicas: int, lowers: bool) -> None:
+    found = frozen(live, own, replicas=replicas, lowers=lowers)
     assert 1 <= found.minimum <= found.maximum
     assert found.clamp(replicas) == max(1, replicas)
+    assert not lowers or found.minimum == min(live.minimum, max(1, replicas)), "the floor is all that holds the count"
 
 
 @pytest.mark.parametrize(

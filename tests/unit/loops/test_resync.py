@@ -167,7 +167,7 @@ async def test_vpa_comes_and_goes_with_its_api() -> None:
     await resync.once()
     assert not resync.vpa_available()
     world.cluster.absent.clear()
-    world.cluster.put(child(VPA))
+    world.cluster.put(child(VPA) | {"spec": {"targetRef": {"kind": "Deployment", "name": "a"}}})
     await resync.once()
     assert resync.vpa_available()
     assert world.store.keys(VPA) == {A}

@@ -89,7 +89,8 @@ OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "a", "uid": UID, "cont
     ("metadata", "ours"),
     [
         ({"ownerReferences": [OWNER]}, True),
-        ({"labels": {LABEL_MANAGED_BY: "generation-operator"}}, True),  # orphaned: to be adopted
+        ({"name": "a", "labels": {LABEL_MANAGED_BY: "generation-operator"}}, True),  # orphaned: to be adopted
+        ({"labels": {LABEL_MANAGED_BY: "generation-operator"}}, False),  # a copy under another name
         ({}, False),
         ({"labels": {LABEL_MANAGED_BY: "Helm"}}, False),
         ({"ownerReferences": [OWNER | {"controller": False}]}, False),
@@ -103,7 +104,7 @@ OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "a", "uid": UID, "cont
 def test_an_object_is_ours_by_its_controller_or_as_an_orphan_by_its_label(
     metadata: dict[str, Any], *, ours: bool
 ) -> None:
-    assert is_ours(claimant(HPA, {}, **metadata)) is ours
+    assert is_ours(claimant(HPA, {"scaleTargetRef": DEPLOYMENT_A}, **metadata)) is ours
 
 
 @pytest.mark.parametrize(

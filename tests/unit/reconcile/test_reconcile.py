@@ -203,7 +203,7 @@ async def test_a_creation_that_was_cut_off_is_finished_at_the_next_reconcile() -
     await world.reconcile()
     whole = {key: value for key, value in (await world.get(DEPLOYMENT)).items() if key != "status"}
     world.cluster.remove(DEPLOYMENT, "default", "a")
-    for field in ("managedFields", "uid"):
+    for field in ("managedFields", "resourceVersion", "uid"):
         whole["metadata"].pop(field)
     await world.cluster.apply(whole, manager=MANAGER_BOOTSTRAP, force=False)  # step 1 and no further
     assert await world.reconcile() == ["apply Deployment/a", "apply Deployment/a"]
