@@ -137,6 +137,11 @@ STATUS: Final[Schema] = _object(
             replicas=_count("Replicas that it needs; absent while it has no metrics."),
             reason=_text("Where the number comes from, or why there is none.", 256),
         ),
+        floor=_object(
+            "The least that is kept now, whatever the load asks for.",
+            replicas=_count("Replicas that are kept."),
+            reason=_text("What keeps them: MinReplicas, a schedule, or ErrorBudgetBurn.", 128),
+        ),
         budget=_object(
             "What was used of today's replica-hours; kept over a restart.",
             at=_time("Up to when it was counted."),

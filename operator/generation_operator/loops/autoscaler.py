@@ -15,6 +15,7 @@ from typing import Final
 from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
 from generation_operator.api.resource import GenerationService, Key
 from generation_operator.cluster.ports import ClusterApi, ClusterError
+from generation_operator.decide.floors import floor_in_force
 from generation_operator.decide.step import step
 from generation_operator.decide.types import Seconds, State
 from generation_operator.desired import names
@@ -170,8 +171,7 @@ class Autoscaler:
             key = turn.service.key
             self._states[key] = turn.service.uid, turn.after
             told = self._store.autoscaling(key)
-            judged = verdicts(turn.service.spec, turn.observation)
-            new = Autoscaling(turn.observation, turn.decision, turn.after, turn.write_error, turn.standing, judged)
+            new = _autoscaling(turn)
             self._store.put_autoscaling(key, new)
             if told is None or _telling(told) != _telling(new):
                 self._enqueue(key)
@@ -220,6 +220,19 @@ def _events(turn: Turn) -> list[Manifest]:
     return [*steps, *changed_standing(turn.service, turn.had_standing, turn.standing, turn.decision.at)]
 
 
+def _autoscaling(turn: Turn) -> Autoscaling:
+    spec = turn.service.spec
+    return Autoscaling(
+        turn.observation,
+        turn.decision,
+        turn.after,
+        turn.write_error,
+        standing=turn.standing,
+        verdicts=verdicts(spec, turn.observation),
+        floor=floor_in_force(spec.scaling, turn.after, turn.decision.at),
+    )
+
+
 def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
     """What makes a status worth writing; values and ages that move with every tick do not."""
     decision, observation = autoscaling.decision, autoscaling.observation
@@ -235,6 +248,7 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         autoscaling.state.last_step_at,
         autoscaling.write_error,
         autoscaling.standing,
+        autoscaling.floor,
         tuple((verdict.met, (verdict.budget_remaining_percent or 0) // 10) for verdict in autoscaling.verdicts),
     )
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
+from generation_operator.decide.floors import Floor
 from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
@@ -26,6 +27,7 @@ class Autoscaling:
     write_error: str | None = None  # why the replica count could not be written, None when it could
     standing: Standing = field(default_factory=Standing)  # who else has a say
     verdicts: tuple[Verdict, ...] = ()  # on the declared targets
+    floor: Floor | None = None  # the least that is kept now
 
 
 class Store:

@@ -15,6 +15,7 @@ from generation_operator.api.kinds import Manifest
 from generation_operator.api.resource import GenerationService, InvalidSpecError
 from generation_operator.api.spec import Policy
 from generation_operator.cluster.ports import ClusterError
+from generation_operator.decide.floors import Floor
 from generation_operator.decide.reach import gaps
 from generation_operator.decide.signals import NEEDED
 from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, Spent, State
@@ -238,6 +239,7 @@ def _autoscaling(previous: Mapping[str, Any], autoscaling: Autoscaling | None) -
             "desiredReplicas": autoscaling.decision.desired,
             "lastScaleTime": last_scale_time,
             "guard": _guard(autoscaling.observation.guard),
+            "floor": _floor(autoscaling.floor),
             "budget": _budget(previous, autoscaling.decision, autoscaling.state.spent),
             "override": _manual(autoscaling.standing.manual),
             "lastDecision": last_decision,
@@ -309,6 +311,10 @@ def _budget(previous: Mapping[str, Any], decision: Decision, spent: Spent | None
     if at is not None and at // 86400 == spent.day and previous.get("desiredReplicas") == decision.desired:
         return before
     return {"at": timestamp(spent.at), "usedReplicaSeconds": int(spent.replica_seconds)}
+
+
+def _floor(floor: Floor | None) -> dict[str, Any] | None:
+    return None if floor is None else {"replicas": floor.replicas, "reason": floor.reason}
 
 
 def _guard(guard: Guard) -> dict[str, Any]:
