@@ -21,8 +21,11 @@ from generation_operator.decide.types import (
     SignalState,
     Stage,
 )
+from generation_operator.desired.available import Available
 
 UID = "5e7f1c1a-0000-4000-8000-000000000001"
+
+WITH_VPA = Available(vertical_pod_autoscaler=True)
 
 
 class ServiceBuilder:

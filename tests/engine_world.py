@@ -13,6 +13,7 @@ from generation_operator.api.kinds import DEPLOYMENT, HPA, KINDS, Manifest
 from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.memory import MemoryCluster
 from generation_operator.decide.types import Seconds
+from generation_operator.desired.available import Available
 from generation_operator.loops.autoscaler import Autoscaler
 from generation_operator.observe.store import Autoscaling, Store
 from generation_operator.reconcile.reconcile import Reconciler
@@ -105,7 +106,7 @@ class EngineWorld:
             tick_seconds=5,
         )
         self.reconciler = Reconciler(
-            self.cluster, self.store, cluster_domain="x", clock=lambda: self.now, vpa_available=lambda: False
+            self.cluster, self.store, cluster_domain="x", clock=lambda: self.now, available=Available
         )
 
     def change(self, service: ServiceBuilder) -> None:

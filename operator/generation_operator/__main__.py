@@ -112,7 +112,7 @@ async def _operate(chosen: Settings, cluster: KubeCluster, store: Store, seeing:
     writer = cluster if election is None else Fenced(cluster, election.remaining)
     resync = Resync(writer, store, queue.add, namespaces=chosen.watch_namespaces, seconds=chosen.resync_seconds)
     reconciler = Reconciler(
-        writer, store, cluster_domain=chosen.cluster_domain, clock=time.time, vpa_available=resync.vpa_available
+        writer, store, cluster_domain=chosen.cluster_domain, clock=time.time, available=resync.available
     )
     autoscaler = Autoscaler(
         writer,

@@ -17,9 +17,12 @@ from generation_operator.api.kinds import (
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
+    PDB,
     POD,
+    POD_MONITOR,
     RIVALS,
     SERVICE,
+    SERVICE_ACCOUNT,
     VPA,
     Kind,
     Manifest,
@@ -33,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 Enqueue = Callable[[Key], None]
 
-_CHILDREN: Final = (DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA)
+_CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, PDB, HPA, VPA, POD_MONITOR)
 
 
 def register(registry: kopf.OperatorRegistry, store: Store, enqueue: Enqueue) -> None:

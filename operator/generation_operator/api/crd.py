@@ -125,6 +125,18 @@ def _columns() -> list[Schema]:
             "description": "Pods that there should be.",
         },
         {
+            "name": "Floor",
+            "type": "integer",
+            "jsonPath": ".status.autoscaling.floor.replicas",
+            "description": "Pods that are kept whatever the load is.",
+        },
+        {
+            "name": "Targets",
+            "type": "string",
+            "jsonPath": '.status.conditions[?(@.type=="TargetsMet")].status',
+            "description": "Whether the declared targets are met.",
+        },
+        {
             "name": "Mode",
             "type": "string",
             "jsonPath": ".spec.scaling.mode",

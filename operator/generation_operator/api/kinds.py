@@ -27,6 +27,9 @@ SERVICE: Final = Kind("v1", "Service", "services")
 CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
 HPA: Final = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 POD: Final = Kind("v1", "Pod", "pods")
+SERVICE_ACCOUNT: Final = Kind("v1", "ServiceAccount", "serviceaccounts")
+PDB: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+POD_MONITOR: Final = Kind("monitoring.coreos.com/v1", "PodMonitor", "podmonitors")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpodautoscalers")
 
@@ -35,7 +38,19 @@ SCALED_OBJECT: Final = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD_AUTOSCALER: Final = Kind("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", "podautoscalers")
 
 KINDS: Final[Mapping[tuple[str, str], Kind]] = {
-    (kind.api_version, kind.kind): kind for kind in (GENERATION_SERVICE, DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA, POD)
+    (kind.api_version, kind.kind): kind
+    for kind in (
+        GENERATION_SERVICE,
+        DEPLOYMENT,
+        SERVICE,
+        SERVICE_ACCOUNT,
+        CONFIG_MAP,
+        PDB,
+        HPA,
+        VPA,
+        POD_MONITOR,
+        POD,
+    )
 }
 
 # Whatever may want to scale, or resize, a Deployment that is ours.

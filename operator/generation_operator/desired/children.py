@@ -10,27 +10,34 @@ import json
 from generation_operator.api.kinds import Manifest
 from generation_operator.api.names import ANNOTATION_HASH
 from generation_operator.api.resource import GenerationService
+from generation_operator.desired.available import Available
 from generation_operator.desired.deployment import deployment
 from generation_operator.desired.hpa import hpa
+from generation_operator.desired.pdb import pdb
+from generation_operator.desired.pod_monitor import pod_monitor
 from generation_operator.desired.proxy import proxy
+from generation_operator.desired.service_account import service_account
 from generation_operator.desired.services import cluster_ip, headless
 from generation_operator.desired.vpa import vpa
 
 
-def children(service: GenerationService, *, cluster_domain: str, vpa_available: bool) -> tuple[Manifest, ...]:
+def children(service: GenerationService, *, cluster_domain: str, available: Available) -> tuple[Manifest, ...]:
     """The manifests that should exist.
 
     Args:
         service: the parsed resource.
         cluster_domain: DNS domain of the cluster, usually `cluster.local`.
-        vpa_available: whether the API server knows the VerticalPodAutoscaler.
+        available: which optional APIs there are.
     """
     manifests = (
+        service_account(service),
         cluster_ip(service),
         headless(service),
-        deployment(service),
+        deployment(service, annotated_for_scraping=not available.pod_monitor),
+        pdb(service),
         hpa(service),
-        vpa(service) if vpa_available else None,
+        vpa(service) if available.vertical_pod_autoscaler else None,
+        pod_monitor(service) if available.pod_monitor else None,
         *proxy(service, cluster_domain=cluster_domain),
     )
     return tuple(_stamped(manifest) for manifest in manifests if manifest is not None)

@@ -22,8 +22,14 @@ DRAIN_MARGIN_SECONDS: Final = 10
 STARTUP_SECONDS: Final = 300
 
 
-def deployment(service: GenerationService) -> Manifest:
-    """The Deployment without replicas."""
+def deployment(service: GenerationService, *, annotated_for_scraping: bool = True) -> Manifest:
+    """The Deployment without replicas.
+
+    Args:
+        service: the parsed resource.
+        annotated_for_scraping: whether Prometheus finds the pods by annotations. Not beside a PodMonitor: pods that are
+            scraped twice count twice.
+    """
     name, spec = service.key.name, service.spec
     return names.child(DEPLOYMENT, service, names.deployment(name), Component.SERVICE) | {
         "spec": {
@@ -32,15 +38,20 @@ def deployment(service: GenerationService) -> Manifest:
             "template": {
                 "metadata": {
                     "labels": names.labels(name, Component.SERVICE),
-                    "annotations": {
-                        "prometheus.io/scrape": "true",
-                        "prometheus.io/port": str(spec.port),
-                        "prometheus.io/path": "/metrics",
-                    },
+                    **({"annotations": _scraping(spec.port)} if annotated_for_scraping else {}),
                 },
                 "spec": _pod(name, spec),
             },
         }
+    }
+
+
+def _scraping(port: int) -> dict[str, str]:
+    """The annotations by which most configurations of Prometheus find pods."""
+    return {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port),
+        "prometheus.io/path": "/metrics",
     }
 
 
@@ -82,6 +93,7 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> dict[str, A
 
 def _pod(name: str, spec: GenerationServiceSpec) -> dict[str, Any]:
     return {
+        "serviceAccountName": names.service_account(name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": spec.targets.workflow_duration_seconds

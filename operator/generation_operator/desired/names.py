@@ -52,6 +52,21 @@ def vpa(name: str) -> str:
     return name
 
 
+def service_account(name: str) -> str:
+    """The ServiceAccount of the service's pods; every namespace has a `default` that belongs to somebody else."""
+    return f"{name}-service"
+
+
+def pdb(name: str) -> str:
+    """The PodDisruptionBudget of the service."""
+    return name
+
+
+def pod_monitor(name: str) -> str:
+    """The PodMonitor of the service."""
+    return name
+
+
 def proxy(name: str) -> str:
     """The Deployment and the Service of the proxy."""
     return f"{name}-proxy"

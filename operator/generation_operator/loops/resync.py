@@ -1,7 +1,7 @@
 """Compare what we believe with what is: list everything, forget what is gone, have every resource looked at again.
 
 Watch events are quick but not complete: an object deleted while a watch was interrupted is never reported. This loop
-bounds how long such a gap lasts, and notices when the API of the VerticalPodAutoscaler comes or goes. A list that fails
+bounds how long such a gap lasts, and notices when an optional API comes or goes. A list that fails
 changes nothing: not knowing is not the same as being gone.
 
 Of kinds that may scale a Deployment of ours it lists everybody's objects, and keeps of foreign ones what they claim.
@@ -17,11 +17,14 @@ from generation_operator.api.kinds import (
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
+    PDB,
     POD,
     POD_AUTOSCALER,
+    POD_MONITOR,
     RIVALS,
     SCALED_OBJECT,
     SERVICE,
+    SERVICE_ACCOUNT,
     VPA,
     Kind,
     Manifest,
@@ -29,13 +32,14 @@ from generation_operator.api.kinds import (
 from generation_operator.api.names import GROUP, LABEL_MANAGED_BY, OPERATOR, PLURAL
 from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.ports import ClusterApi, ClusterError, NotFoundError
+from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import claim_of, is_ours
 from generation_operator.observe.store import Store
 
 _log = logging.getLogger(__name__)
 
 _OURS: Final = f"{LABEL_MANAGED_BY}={OPERATOR}"
-_CHILDREN: Final = (DEPLOYMENT, SERVICE, CONFIG_MAP, HPA)
+_CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, PDB, HPA)
 
 
 class Resync:
@@ -63,11 +67,11 @@ class Resync:
         self._enqueue = enqueue
         self._namespaces: Sequence[str | None] = namespaces or (None,)
         self._seconds = seconds
-        self._vpa_available = False
+        self._available = Available()
 
-    def vpa_available(self) -> bool:
-        """Whether the API server served VerticalPodAutoscalers to us in the last round."""
-        return self._vpa_available
+    def available(self) -> Available:
+        """Which optional APIs were served to us in the last round."""
+        return self._available
 
     async def run(self) -> None:
         """One round every `seconds`, the first after `seconds`; a failed round is logged, the next one tries again."""
@@ -87,10 +91,10 @@ class Resync:
         before = self._store.keys(GENERATION_SERVICE)
         for kind in _CHILDREN:
             await self._refresh(kind, "" if kind in RIVALS else _OURS)
-        await self._refresh_vpas()
+        await self._refresh_available()
         await self._refresh_pods()
         for kind in (SCALED_OBJECT, POD_AUTOSCALER):
-            await self._refresh_optional(kind)
+            await self._refresh_optional(kind, "")
         try:
             await self._refresh(GENERATION_SERVICE, "")
         except NotFoundError as error:
@@ -104,16 +108,19 @@ class Resync:
         listed = [await self._cluster.list(POD, namespace, label_selector=_OURS) for namespace in self._namespaces]
         self._store.pods.replace(pod for pods in listed for pod in pods)
 
-    async def _refresh_vpas(self) -> None:
-        available = await self._refresh_optional(VPA)
-        if available != self._vpa_available:
-            _log.info("VerticalPodAutoscalers are %s", "available" if available else "not available any more")
-        self._vpa_available = available
+    async def _refresh_available(self) -> None:
+        available = Available(
+            vertical_pod_autoscaler=await self._refresh_optional(VPA, ""),
+            pod_monitor=await self._refresh_optional(POD_MONITOR, _OURS),
+        )
+        if available != self._available:
+            _log.info("optional APIs: %s", available)
+        self._available = available
 
-    async def _refresh_optional(self, kind: Kind) -> bool:
+    async def _refresh_optional(self, kind: Kind, selector: str) -> bool:
         """Whether there are such objects: an API that is not there, or may not be seen, has none."""
         try:
-            await self._refresh(kind, "")
+            await self._refresh(kind, selector)
         except ClusterError as error:
             if error.status not in (403, 404):
                 raise

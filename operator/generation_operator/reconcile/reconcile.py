@@ -14,7 +14,10 @@ from generation_operator.api.kinds import (
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
+    PDB,
+    POD_MONITOR,
     SERVICE,
+    SERVICE_ACCOUNT,
     VPA,
     Kind,
     Manifest,
@@ -24,6 +27,7 @@ from generation_operator.api.resource import GenerationService, InvalidSpecError
 from generation_operator.api.spec import Engine
 from generation_operator.cluster.ports import ClusterApi, ClusterError, ConflictError, NotFoundError
 from generation_operator.desired import names
+from generation_operator.desired.available import Available
 from generation_operator.desired.children import children
 from generation_operator.observe.store import Store
 from generation_operator.reconcile import bootstrap, handover, status
@@ -31,7 +35,8 @@ from generation_operator.reconcile.diff import covers
 from generation_operator.reconcile.status import Failure
 
 # In the order in which what should not exist any more is deleted: whoever scales first, what pods mount last.
-_CHILD_KINDS: Final = (HPA, VPA, DEPLOYMENT, SERVICE, CONFIG_MAP)
+_CHILD_KINDS: Final = (HPA, VPA, POD_MONITOR, PDB, DEPLOYMENT, SERVICE, CONFIG_MAP, SERVICE_ACCOUNT)
+_OPTIONAL_KINDS: Final = (VPA, POD_MONITOR)
 
 
 class Reconciler:
@@ -42,7 +47,7 @@ class Reconciler:
         store: where everything is read; what was written is put there at once, because watch events come later.
         cluster_domain: DNS domain of the cluster, usually `cluster.local`.
         clock: Unix time in seconds, for transition times of conditions.
-        vpa_available: whether the API server knows the VerticalPodAutoscaler now.
+        available: which optional APIs the API server serves now.
     """
 
     def __init__(
@@ -52,13 +57,13 @@ class Reconciler:
         *,
         cluster_domain: str,
         clock: Callable[[], float],
-        vpa_available: Callable[[], bool],
+        available: Callable[[], Available],
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._cluster_domain = cluster_domain
         self._clock = clock
-        self._vpa_available = vpa_available
+        self._available = available
 
     async def reconcile(self, key: Key) -> None:
         """Reconcile one resource; a resource that is gone or going needs nothing.
@@ -80,14 +85,14 @@ class Reconciler:
             raise failures[0].error
 
     async def _converge(self, service: GenerationService) -> list[Failure]:
-        wanted = children(service, cluster_domain=self._cluster_domain, vpa_available=self._vpa_available())
+        wanted = children(service, cluster_domain=self._cluster_domain, available=self._available())
         failures: list[Failure] = []
         for manifest in wanted:
             try:
                 await self._ensure(service, manifest)
             except ClusterError as error:
                 # The API was removed since it was last looked for: no reason to be unready.
-                if not (isinstance(error, NotFoundError) and kind_of(manifest) == VPA):
+                if not (isinstance(error, NotFoundError) and kind_of(manifest) in _OPTIONAL_KINDS):
                     failures.append(Failure(_label(manifest), error))
         for leftover in self._leftovers(service, wanted, settled=not failures):
             try:
@@ -171,7 +176,7 @@ class Reconciler:
             autoscaling=self._store.autoscaling(service.key),
             failures=failures,
             now=self._clock(),
-            vertical_available=self._vpa_available(),
+            vertical_available=self._available().vertical_pod_autoscaler,
         )
 
     async def _publish(self, resource: Manifest, new: dict[str, Any]) -> None:

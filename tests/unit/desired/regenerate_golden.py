@@ -12,8 +12,9 @@ GOLDEN = Path(__file__).parent / "golden"
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from builders import make_service  # noqa: E402 - the path is set above when this runs as a script
+from builders import WITH_VPA, make_service  # noqa: E402 - the path is set above when this runs as a script
 from generation_operator.api.kinds import Manifest  # noqa: E402
+from generation_operator.desired.available import Available  # noqa: E402
 from generation_operator.desired.children import children  # noqa: E402
 
 DOMAIN = "cluster.local"
@@ -34,10 +35,22 @@ FULL = (
 
 def golden() -> dict[str, str]:
     """File name -> text of every golden file."""
-    minimal = _by_name(children(make_service("a").obj(), cluster_domain=DOMAIN, vpa_available=True))
-    full = _by_name(children(FULL.obj(), cluster_domain=DOMAIN, vpa_available=True))
-    paused = _by_name(children(make_service("a").mode("Paused").obj(), cluster_domain=DOMAIN, vpa_available=True))
+    minimal = _by_name(children(make_service("a").obj(), cluster_domain=DOMAIN, available=WITH_VPA))
+    full = _by_name(children(FULL.obj(), cluster_domain=DOMAIN, available=WITH_VPA))
+    paused = _by_name(
+        children(
+            make_service("a").mode("Paused").obj(),
+            cluster_domain=DOMAIN,
+            available=WITH_VPA,
+        )
+    )
+    monitored = _by_name(
+        children(make_service("a").obj(), cluster_domain=DOMAIN, available=Available(pod_monitor=True))
+    )
     manifests = {
+        "service-account": minimal["ServiceAccount/a-service"],
+        "pdb": minimal["PodDisruptionBudget/a"],
+        "pod-monitor": monitored["PodMonitor/a"],
         "service-cluster-ip": minimal["Service/a"],
         "service-headless": minimal["Service/a-headless"],
         "deployment": minimal["Deployment/a"],

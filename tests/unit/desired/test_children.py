@@ -11,12 +11,16 @@ from builders import UID, ServiceBuilder, make_service
 from generation_operator.api import names as api_names
 from generation_operator.api.kinds import Manifest
 from generation_operator.desired import names
+from generation_operator.desired.available import Available
 from generation_operator.desired.children import children
 from generation_operator.desired.names import Component
 
+VPA = Available(vertical_pod_autoscaler=True)
+EVERYTHING = Available(vertical_pod_autoscaler=True, pod_monitor=True)
 
-def build(service: ServiceBuilder, *, vpa_available: bool = True) -> tuple[Manifest, ...]:
-    return children(service.obj(), cluster_domain="cluster.local", vpa_available=vpa_available)
+
+def build(service: ServiceBuilder, available: Available = VPA) -> tuple[Manifest, ...]:
+    return children(service.obj(), cluster_domain="cluster.local", available=available)
 
 
 def listed(manifests: tuple[Manifest, ...]) -> list[str]:
@@ -30,30 +34,56 @@ def child(service: ServiceBuilder, kind: str, name: str) -> Manifest:
     return found
 
 
-BASE = ["Service/a", "Service/a-headless", "Deployment/a"]
+BASE = ["ServiceAccount/a-service", "Service/a", "Service/a-headless", "Deployment/a", "PodDisruptionBudget/a"]
+MONITOR = ["PodMonitor/a"]
 GUARD = ["HorizontalPodAutoscaler/a"]
 RECOMMENDER = ["VerticalPodAutoscaler/a"]
 PROXY = ["ConfigMap/a", "Deployment/a-proxy", "Service/a-proxy"]
 
 
 @pytest.mark.parametrize(
-    ("service", "vpa_available", "expected"),
+    ("service", "available", "expected"),
     [
-        (make_service(), True, BASE + GUARD + RECOMMENDER + PROXY),
-        (make_service(), False, BASE + GUARD + PROXY),
-        (make_service().vertical("Off"), True, BASE + GUARD + PROXY),
-        (make_service().mode("Recommend"), True, BASE + RECOMMENDER + PROXY),
-        (make_service().mode("Paused"), True, BASE + GUARD + RECOMMENDER + PROXY),
-        (make_service().mode("Recommend").paused_by_annotation(), True, BASE + GUARD + RECOMMENDER + PROXY),
-        (make_service().proxy(enabled=False), True, BASE + GUARD + RECOMMENDER),
+        (make_service(), EVERYTHING, BASE + GUARD + RECOMMENDER + MONITOR + PROXY),
+        (make_service().replicas(1, 1), VPA, BASE[:-1] + GUARD + RECOMMENDER + PROXY),
+        (make_service(), VPA, BASE + GUARD + RECOMMENDER + PROXY),
+        (make_service(), Available(), BASE + GUARD + PROXY),
+        (make_service().vertical("Off"), VPA, BASE + GUARD + PROXY),
+        (make_service().mode("Recommend"), VPA, BASE + RECOMMENDER + PROXY),
+        (make_service().mode("Paused"), VPA, BASE + GUARD + RECOMMENDER + PROXY),
+        (make_service().mode("Recommend").paused_by_annotation(), VPA, BASE + GUARD + RECOMMENDER + PROXY),
+        (make_service().proxy(enabled=False), VPA, BASE + GUARD + RECOMMENDER),
     ],
 )
-def test_children_follow_mode_and_switches(service: ServiceBuilder, vpa_available: bool, expected: list[str]) -> None:
-    assert listed(build(service, vpa_available=vpa_available)) == expected
+def test_children_follow_mode_and_switches(service: ServiceBuilder, available: Available, expected: list[str]) -> None:
+    assert listed(build(service, available)) == expected
+
+
+def test_the_budget_covers_exactly_the_services_pods_and_never_blocks_a_drain() -> None:
+    service = make_service()
+    spec = child(service, "PodDisruptionBudget", "a")["spec"]
+    assert spec["selector"] == child(service, "Deployment", "a")["spec"]["selector"]
+    assert (spec["maxUnavailable"], "minAvailable" in spec) == (1, False)
+
+
+@pytest.mark.parametrize("name", ["a", "default"])
+def test_pods_run_as_an_account_of_their_own_without_a_token(name: str) -> None:
+    service = make_service(name)
+    pod = child(service, "Deployment", name)["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] != "default"
+    account = child(service, "ServiceAccount", pod["serviceAccountName"])
+    assert (account["automountServiceAccountToken"], pod["automountServiceAccountToken"]) == (False, False)
+
+
+def test_pods_are_found_by_annotations_or_by_the_pod_monitor_and_never_by_both() -> None:
+    for available, annotated in ((Available(), True), (EVERYTHING, False)):
+        kinds = {manifest["kind"]: manifest for manifest in build(make_service().proxy(enabled=False), available)}
+        assert ("annotations" in kinds["Deployment"]["spec"]["template"]["metadata"]) is annotated
+        assert ("PodMonitor" not in kinds) is annotated
 
 
 def test_every_child_names_its_owner_and_carries_the_labels() -> None:
-    for manifest in build(make_service("a", "prod")):
+    for manifest in build(make_service("a", "prod"), EVERYTHING):
         metadata = manifest["metadata"]
         assert metadata["namespace"] == "prod"
         assert metadata["labels"][api_names.LABEL_MANAGED_BY] == api_names.OPERATOR

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import make_service
+from builders import WITH_VPA, make_service
 from generation_operator.desired.children import children
 from generation_operator.desired.floor import Bounds, follow, frozen, has_metrics, manifest
 from generation_operator.desired.hpa import hpa
@@ -98,7 +98,7 @@ def test_the_hpa_of_a_paused_service_moves_in_no_direction(engine: str) -> None:
 @pytest.mark.parametrize("engine", ["Direct", "Floor"])
 def test_recommend_has_no_hpa(engine: str) -> None:
     service = make_service().scaling(engine=engine, mode="Recommend").obj()
-    kinds = [child["kind"] for child in children(service, cluster_domain="x", vpa_available=True)]
+    kinds = [child["kind"] for child in children(service, cluster_domain="x", available=WITH_VPA)]
     assert "HorizontalPodAutoscaler" not in kinds
 
 

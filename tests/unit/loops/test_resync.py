@@ -163,17 +163,17 @@ async def test_vpa_comes_and_goes_with_its_api() -> None:
     world = World()
     world.cluster.absent.add(VPA)
     resync = world.resync()
-    assert not resync.vpa_available()
+    assert not resync.available().vertical_pod_autoscaler
     await resync.once()
-    assert not resync.vpa_available()
+    assert not resync.available().vertical_pod_autoscaler
     world.cluster.absent.clear()
     world.cluster.put(child(VPA) | {"spec": {"targetRef": {"kind": "Deployment", "name": "a"}}})
     await resync.once()
-    assert resync.vpa_available()
+    assert resync.available().vertical_pod_autoscaler
     assert world.store.keys(VPA) == {A}
     world.cluster.absent.add(VPA)
     await resync.once()
-    assert not resync.vpa_available()
+    assert not resync.available().vertical_pod_autoscaler
     assert world.store.keys(VPA) == frozenset()
 
 
@@ -194,7 +194,7 @@ class ForbiddingCluster(MemoryCluster):
 async def test_vpa_that_may_not_be_seen_is_not_available() -> None:
     resync = Resync(ForbiddingCluster(VPA, 403), Store(), lambda _: None, namespaces=(), seconds=1)
     await resync.once()
-    assert not resync.vpa_available()
+    assert not resync.available().vertical_pod_autoscaler
 
 
 async def test_vpa_that_cannot_be_asked_for_now_is_an_error_and_stays_as_known() -> None:

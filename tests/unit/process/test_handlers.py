@@ -16,9 +16,12 @@ from generation_operator.api.kinds import (
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
+    PDB,
     POD,
+    POD_MONITOR,
     RIVALS,
     SERVICE,
+    SERVICE_ACCOUNT,
     VPA,
     Kind,
     Manifest,
@@ -27,7 +30,7 @@ from generation_operator.api.names import API_VERSION, KIND
 from generation_operator.api.resource import Key
 from generation_operator.observe.store import Store
 
-CHILDREN = [DEPLOYMENT, SERVICE, CONFIG_MAP, HPA, VPA]
+CHILDREN = [DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, PDB, HPA, VPA, POD_MONITOR]
 OWNER = {"apiVersion": API_VERSION, "kind": KIND, "name": "chat", "uid": UID, "controller": True}
 
 
@@ -144,7 +147,7 @@ def test_what_cannot_claim_a_deployment_of_ours_is_filtered_by_the_api_server() 
     assert set(selectors.values()) == {"app.kubernetes.io/managed-by=generation-operator"}
     assert set(selectors) == {
         kopf_references.Selector(kind.api_version.rpartition("/")[0], kind.api_version.rpartition("/")[2], kind.plural)
-        for kind in (DEPLOYMENT, SERVICE, CONFIG_MAP, POD)
+        for kind in {*CHILDREN, POD} - set(RIVALS)
     }
 
 

@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import make_service
+from builders import WITH_VPA, make_service
 from generation_operator.api.kinds import Manifest
 from generation_operator.desired.children import children
 from generation_operator.reconcile.diff import covers
 
-CHILDREN = children(make_service().env("A", "1").obj(), cluster_domain="cluster.local", vpa_available=True)
+CHILDREN = children(
+    make_service().env("A", "1").obj(),
+    cluster_domain="cluster.local",
+    available=WITH_VPA,
+)
 Path = tuple[str | int, ...]
 
 

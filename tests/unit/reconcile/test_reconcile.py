@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from builders import UID, ServiceBuilder, make_decision, make_observation, make_service
+from builders import UID, WITH_VPA, ServiceBuilder, make_decision, make_observation, make_service
 from generation_operator.api import names as api_names
 from generation_operator.api.kinds import (
     CONFIG_MAP,
@@ -14,6 +14,7 @@ from generation_operator.api.kinds import (
     HPA,
     KINDS,
     SERVICE,
+    SERVICE_ACCOUNT,
     VPA,
     Kind,
     Manifest,
@@ -23,6 +24,7 @@ from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.memory import MemoryCluster
 from generation_operator.cluster.ports import ClusterError, ConflictError
 from generation_operator.decide.types import Seconds, State
+from generation_operator.desired.available import Available
 from generation_operator.observe.store import Autoscaling, Store
 from generation_operator.reconcile.reconcile import Reconciler
 
@@ -52,11 +54,11 @@ class Calls(MemoryCluster):
 class World:
     """A cluster, a store that follows it when told to, and the reconciler between them."""
 
-    def __init__(self, service: ServiceBuilder, *, vpa_available: bool = True, **options: Any) -> None:
+    def __init__(self, service: ServiceBuilder, *, available: Available = WITH_VPA, **options: Any) -> None:
         self.cluster = Calls(**options)
         self.store = Store()
         self.now = NOW
-        self.vpa_available = vpa_available
+        self.available = available
         self.reconciler = self.restarted(self.store)
         self.change(service)
 
@@ -67,7 +69,7 @@ class World:
             store,
             cluster_domain="cluster.local",
             clock=lambda: self.now,
-            vpa_available=lambda: self.vpa_available,
+            available=lambda: self.available,
         )
         return self.reconciler
 
@@ -216,6 +218,7 @@ async def test_a_creation_that_was_cut_off_is_finished_at_the_next_reconcile() -
     [
         (make_service(), make_service().mode("Recommend"), ["HorizontalPodAutoscaler/a"]),
         (make_service(), make_service().vertical("Off"), ["VerticalPodAutoscaler/a"]),
+        (make_service(), make_service().replicas(1, 1), ["PodDisruptionBudget/a"]),
         (make_service(), make_service().proxy(enabled=False), ["Deployment/a-proxy", "Service/a-proxy", "ConfigMap/"]),
         (make_service().mode("Recommend"), make_service(), []),
     ],
@@ -343,9 +346,10 @@ async def test_an_unanswered_read_stops_only_its_child() -> None:
     world.cluster.fail("get", ClusterError(0, "no answer"))
     with pytest.raises(ClusterError, match="no answer"):
         await world.reconcile()
-    assert await world.names(SERVICE) == ["a-headless", "a-proxy"]
-    await world.reconcile()
+    assert await world.names(SERVICE_ACCOUNT) == []
     assert await world.names(SERVICE) == ["a", "a-headless", "a-proxy"]
+    await world.reconcile()
+    assert await world.names(SERVICE_ACCOUNT) == ["a-service"]
 
 
 async def test_a_missing_vpa_api_is_no_failure() -> None:
@@ -356,11 +360,11 @@ async def test_a_missing_vpa_api_is_no_failure() -> None:
 
 
 async def test_the_vpa_appears_with_its_api() -> None:
-    world = World(make_service(), vpa_available=False, absent=[VPA])
+    world = World(make_service(), available=Available(), absent=[VPA])
     await world.reconcile()
     assert (await world.condition("VerticalScalingActive"))[:2] == ("False", "ApiMissing")
     world.cluster.absent.clear()
-    world.vpa_available = True
+    world.available = WITH_VPA
     assert await world.reconcile() == ["apply VerticalPodAutoscaler/a", "apply_status GenerationService/a"]
     assert (await world.condition("VerticalScalingActive"))[:2] == ("False", "RecommendsOnly")
 
