@@ -79,12 +79,38 @@ def _schedule(**changes: Any) -> Patch:
     return {"scaling": {"schedules": [schedule]}}
 
 
+def _query(**changes: str) -> Patch:
+    return {"signal": "QueueLength", "query": "sum(vllm:num_requests_waiting)"} | changes
+
+
 def _override(**changes: Any) -> Patch:
     return {"scaling": {"override": {"replicas": 3, "until": "2030-01-31T18:00:00Z"} | changes}}
 
 
 ROWS: Final = [
     _accepted("minimal"),
+    _accepted("own queries", {"metrics": {"queries": [_query(), _query(signal="Cpu")]}}),
+    _refused(
+        "own query of an unknown signal",
+        {"metrics": {"queries": [_query(signal="Gpu")]}},
+        "queries[0].signal",
+        "Unsupported value",
+        "Input should be",
+    ),
+    _refused(
+        "own query that is empty",
+        {"metrics": {"queries": [_query(query="")]}},
+        "queries[0].query",
+        "at least 1 char",
+        "at least 1 char",
+    ),
+    _refused(
+        "own query given twice",
+        {"metrics": {"queries": [_query(), _query()]}},
+        "spec.metrics.queries",
+        "duplicate entries for key",
+        "given twice",
+    ),
     Row(
         "image is required",
         accepted=False,

@@ -65,6 +65,9 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={OPERATOR}"
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70  # bookmarks come once a minute; a silent watch is a dead one
+    # The default, 0.1, is some 150 requests a second together while something between us and the API server lets
+    # watches start and cuts them at once. A watch that ends as usual, every few minutes, costs at most this much delay.
+    settings.watching.reconnect_backoff = 1
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
     settings.queueing.error_delays = (1, 1, 2, 3, 5, 8, 13, 21, 34, 60)  # the default ends with ten minutes

@@ -57,7 +57,7 @@ def test_kubectl_scale_beyond_the_maximum_is_refused_with_the_remedy(api: Api) -
 def test_columns_show_what_matters(api: Api) -> None:
     api.apply(service("columns"))
     header = api.kubectl("get", "gensvc").splitlines()[0].split()
-    assert header == ["NAME", "READY", "REPLICAS", "DESIRED", "MODE", "AGE"]
+    assert header == ["NAME", "READY", "REPLICAS", "DESIRED", "FLOOR", "TARGETS", "MODE", "AGE"]
     assert "REASON" in api.kubectl("get", "gensvc", "--output=wide").splitlines()[0]
 
 

@@ -280,6 +280,40 @@ class Proxy(Model):
     replicas: int = Field(1, ge=1, le=20, description="Number of nginx pods.")
 
 
+class MetricSignal(StrEnum):
+    """What the policies read, under the names of `status.autoscaling.lastDecision.signals`."""
+
+    RESPONSE_TIME = "ResponseTime"
+    REQUEST_RATE = "RequestRate"
+    CPU = "Cpu"
+    MEMORY = "Memory"
+    QUEUE_LENGTH = "QueueLength"
+    ERROR_RATIO = "ErrorRatio"
+    WORKFLOW_ARRIVALS = "WorkflowArrivals"
+    WORKFLOW_SERVICE_TIME = "WorkflowServiceTime"
+    WORKFLOWS_IN_FLIGHT = "WorkflowsInFlight"
+    WORKFLOW_DURATION_P95 = "WorkflowDurationP95"
+    CACHED_RESPONSE_P95 = "CachedResponseP95"
+    CACHE_HIT_RATIO = "CacheHitRatio"
+    MISS_RATIO_5M = "MissRatio5m"
+    MISS_RATIO_30M = "MissRatio30m"
+    MISS_RATIO_1H = "MissRatio1h"
+    MISS_RATIO_6H = "MissRatio6h"
+
+
+class MetricQuery(Model):
+    """Where one signal comes from, for a service whose metrics are not named like ours."""
+
+    signal: MetricSignal = Field(strict=False, description="The signal.")
+    query: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="PromQL that comes down to one number: seconds, requests or workflows per second, cores (mean of "
+        "one replica), bytes (mean of one replica), a count, or a ratio from 0 to 1. An outage must leave it empty, as "
+        "a rate over a short window does.",
+    )
+
+
 class Metrics(Model):
     """Where the observed signals come from."""
 
@@ -296,6 +330,21 @@ class Metrics(Model):
     max_age_seconds: int = Field(
         60, ge=5, le=3600, description="Age in seconds up to which the newest sample counts as fresh."
     )
+    queries: list[MetricQuery] = Field(
+        [],
+        max_length=16,
+        description="Queries that replace the operator's own, each for one signal.",
+        json_schema_extra={"map_key": "signal"},
+    )
+
+    @field_validator("queries")
+    @classmethod
+    def _signals_once(cls, queries: list[MetricQuery]) -> list[MetricQuery]:
+        # The API server refuses a second entry by itself: the list is a map by signal.
+        chosen = [query.signal for query in queries]
+        if twice := next((signal for signal in chosen if chosen.count(signal) > 1), None):
+            raise ValueError(f"{twice} is given twice: give each signal one query")
+        return queries
 
 
 class GenerationServiceSpec(Model):

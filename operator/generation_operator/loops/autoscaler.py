@@ -17,7 +17,7 @@ from generation_operator.api.resource import GenerationService, Key
 from generation_operator.cluster.ports import ClusterApi, ClusterError
 from generation_operator.decide.floors import floor_in_force
 from generation_operator.decide.step import step
-from generation_operator.decide.types import Seconds, State
+from generation_operator.decide.types import Seconds, SignalName, State
 from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Removal, Turn
 from generation_operator.loops.events import changed_standing, scaled
@@ -125,7 +125,8 @@ class Autoscaler:
     def _ask(self, service: GenerationService) -> Ask:
         metrics = service.spec.metrics
         url = metrics.prometheus_url or self._prometheus_default_url
-        return Ask(service.key, url, metrics.window_seconds, metrics.max_age_seconds, service.spec.port)
+        own = {SignalName(entry.signal): entry.query for entry in metrics.queries}
+        return Ask(service.key, url, metrics.window_seconds, metrics.max_age_seconds, service.spec.port, own)
 
     async def _decide(self, readings: Mapping[Key, Reading], now: Seconds) -> list[Turn]:
         turns = []

@@ -21,6 +21,7 @@ from urllib3.util.retry import Retry
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
+from generation_operator.observe.own_queries import Own, OwnQueries, Queries
 from generation_operator.observe.queries import Answers, Evidence, parse_vector, queries, whole
 from generation_operator.observe.signals import Ask, Reading
 
@@ -124,14 +125,18 @@ class PrometheusSource:
     async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
         """One reading for each service, from one batch of queries per server, window and maximum age."""
         by_url: dict[str, dict[_Group, list[Key]]] = defaultdict(lambda: defaultdict(list))
+        own: dict[str, dict[Key, Queries]] = defaultdict(dict)
         readings: dict[Key, Reading] = {}
         for ask in asks:
             if ask.url is None:
                 readings[ask.key] = Reading(error=_NO_URL)
             else:
                 by_url[ask.url][_Group(ask.window_seconds, ask.max_age_seconds)].append(ask.key)
+                if ask.queries:
+                    own[ask.url][ask.key] = ask.queries
         self._forget(keep=by_url)
-        for batch in await asyncio.gather(*(self._read_server(url, groups) for url, groups in by_url.items())):
+        reads = (self._read_server(url, groups, own.get(url, {})) for url, groups in by_url.items())
+        for batch in await asyncio.gather(*reads):
             readings.update(batch)
         return readings
 
@@ -139,7 +144,9 @@ class PrometheusSource:
         """Let go of all servers; a query that is on its way ends by its own timeout."""
         self._forget(keep={})
 
-    async def _read_server(self, url: str, groups: Mapping[_Group, Sequence[Key]]) -> dict[Key, Reading]:
+    async def _read_server(
+        self, url: str, groups: Mapping[_Group, Sequence[Key]], own: Mapping[Key, Queries]
+    ) -> dict[Key, Reading]:
         server = self._servers.get(url)
         if server is None:
             server = self._servers[url] = _Server(url, self._connect, self._clock)
@@ -148,11 +155,15 @@ class PrometheusSource:
             return {key: Reading(error=server.failure) for keys in groups.values() for key in keys}
         # The most shared settings first: an unusual one should not delay what many use.
         ordered = sorted(groups, key=lambda group: (-len(groups[group]), group))
-        outcomes = await server.ask(ordered, self._read_seconds)
+        outcomes, found = await asyncio.gather(
+            server.ask(ordered, self._read_seconds), server.ask_own(own, self._read_seconds)
+        )
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
         if len(failures) == len(outcomes) and self._clock() - started > self._slow_seconds:
             server.failure, server.paused_until = failures[0], self._clock() + self._pause_seconds
-        return {key: _reading(outcomes[group], key) for group, keys in groups.items() for key in keys}
+        return {
+            key: _reading(outcomes[group], key, found.get(key, Own())) for group, keys in groups.items() for key in keys
+        }
 
     def _forget(self, keep: Mapping[str, object]) -> None:
         for url in self._servers.keys() - keep.keys():
@@ -170,6 +181,7 @@ class _Server:
         self._clock = clock
         self._client: Client | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
+        self._own = OwnQueries(clock)
 
     async def ask(self, groups: Sequence[_Group], seconds: float) -> dict[_Group, Outcome]:
         """The answers for each group, or why there are none."""
@@ -186,7 +198,16 @@ class _Server:
             for job in jobs.values():
                 job.cancel()
 
+    async def ask_own(self, queries: Mapping[Key, Queries], seconds: float) -> Mapping[Key, Own]:
+        """What the resources' own queries give; nothing when there is no such server."""
+        try:
+            client = self._client = self._client or self._connect(self._url)
+        except Exception:  # noqa: BLE001 - `ask` says so
+            return {}
+        return await self._own.ask(client, queries, seconds)
+
     def close(self) -> None:
+        self._own.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             with contextlib.suppress(Exception):
@@ -229,13 +250,14 @@ def _symptom(error: Exception) -> str:
     return "sent what is no answer to a query"
 
 
-def _reading(outcome: Outcome, key: Key) -> Reading:
+def _reading(outcome: Outcome, key: Key, own: Own) -> Reading:
     if isinstance(outcome, str):
-        return Reading(error=outcome)
+        return Reading(error=outcome, own=own)
     return Reading(
         values={
             query: values[key] for query, values in outcome.items() if isinstance(query, SignalName) and key in values
         },
         age=outcome[Evidence.AGE].get(key),
         reporting=whole(outcome[Evidence.REPORTING].get(key)),
+        own=own,
     )

@@ -14,6 +14,7 @@ from generation_operator.api.resource import Key
 from generation_operator.api.spec import GenerationServiceSpec, Policy, ResourceLimits
 from generation_operator.decide.signals import COVERAGE_PERCENT, NEEDED, USABLE
 from generation_operator.decide.types import Seconds, Signal, SignalName, SignalState
+from generation_operator.observe.own_queries import Own
 
 # While what the pods said is no older than this it counts, however lately Prometheus has scraped: a rate that is taken
 # over a minute is half a minute old in content.
@@ -39,6 +40,7 @@ class Ask:
     window_seconds: int
     max_age_seconds: int
     port: int = 8000  # of the service's pods
+    queries: Mapping[SignalName, str] = field(default_factory=dict)  # that the resource brings itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Reading:
     reporting: int = 0  # pods with a sample that is not too old
     error: str | None = None  # why nothing could be read from Prometheus
     load: FreshLoad | None = None  # None when the pods were not asked, or none answered
+    own: Own = field(default_factory=Own)  # what the resource's own queries gave
 
 
 class MetricsSource(Protocol):
@@ -93,7 +96,11 @@ def classify(reading: Reading, spec: GenerationServiceSpec, ready: int) -> dict[
     quiet = trusted and reading.values.get(SignalName.REQUEST_RATE) == 0
     age = None if reading.age is None or not math.isfinite(reading.age) else Seconds(reading.age)
     signals = {}
+    replaced = _own(reading.own, spec)
     for name in SignalName:
+        if name in replaced:
+            signals[name] = replaced[name]
+            continue
         value = _in_unit(name, reading.values.get(name), spec.resources.limits)
         if value is not None and math.isfinite(value):
             signals[name] = Signal(name, SignalState.FRESH if trusted else SignalState.STALE, value, age)
@@ -102,7 +109,10 @@ def classify(reading: Reading, spec: GenerationServiceSpec, ready: int) -> dict[
         else:
             signals[name] = Signal(name, SignalState.MISSING, None, age)
     if reading.load is not None:
-        signals.update(_fresher(_of_load(reading.load, spec.metrics.max_age_seconds), signals))
+        told = _of_load(reading.load, spec.metrics.max_age_seconds)
+        # Where the resource says where a signal comes from, it comes from there.
+        told = {name: signal for name, signal in told.items() if name not in replaced}
+        signals.update(_fresher(told, signals))
     return signals
 
 
@@ -122,6 +132,8 @@ def explain(
     needed = NEEDED[spec.scaling.policy]
     if all(signals[name].state in USABLE for name in needed):
         return None
+    if reading.own.error is not None:
+        return reading.own.error
     if reading.error is not None:
         return reading.error
     doubt = _doubt(reading, spec.metrics.max_age_seconds, ready)
@@ -158,6 +170,22 @@ def _doubt(reading: Reading, max_age_seconds: int, ready: int) -> str | None:
             "check the scrape targets in Prometheus"
         )
     return None
+
+
+def _own(own: Own, spec: GenerationServiceSpec) -> dict[SignalName, Signal]:
+    """The signals for which the resource has queries of its own. Prometheus evaluates them now, so they have no age."""
+    signals = {}
+    quiet = own.values.get(SignalName.REQUEST_RATE) == 0
+    for entry in spec.metrics.queries:
+        name = SignalName(entry.signal)
+        value = _in_unit(name, own.values.get(name), spec.resources.limits)
+        if value is not None and math.isfinite(value):
+            signals[name] = Signal(name, SignalState.FRESH, value)
+        elif value is not None and quiet and name in _RATIOS:
+            signals[name] = Signal(name, SignalState.NO_TRAFFIC)
+        else:
+            signals[name] = Signal(name, SignalState.MISSING)
+    return signals
 
 
 def _of_load(load: FreshLoad, max_age_seconds: int) -> dict[SignalName, Signal]:

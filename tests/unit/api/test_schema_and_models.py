@@ -60,6 +60,8 @@ def smallest(schema: Schema, name: str = "") -> Any:
             return []
         case {"type": "integer", "minimum": least}:
             return least
+        case {"enum": [first, *_]}:
+            return first
     return EXAMPLES.get(name, ("a",))[0]
 
 
@@ -82,6 +84,19 @@ def problems(spec: Any, name: str = "x") -> str:
     return ""
 
 
+def map_key(schema: Schema) -> str:
+    """The field by which the entries of a list are told apart."""
+    [key] = schema["x-kubernetes-list-map-keys"]
+    return str(key)
+
+
+def distinct_keys(schema: Schema, count: int) -> list[dict[str, str]]:
+    """As many different keys as there can be; where there are too few, some come twice."""
+    key = map_key(schema)
+    chosen = schema["items"]["properties"][key].get("enum") or [f"a{number}" for number in range(count)]
+    return [{key: chosen[number % len(chosen)]} for number in range(count)]
+
+
 def probes() -> Iterator[tuple[Place, Any, bool]]:
     """Values at and beyond every bound of the schema, and whether the field allows them."""
     others = {"integer": "1", "string": 1, "boolean": "true", "array": {}, "object": []}
@@ -102,7 +117,7 @@ def probes() -> Iterator[tuple[Place, Any, bool]]:
         if "minLength" in schema:
             yield place, "", False
         if "maxItems" in schema:
-            many = [smallest(schema["items"]) | {"name": f"a{number}"} for number in range(schema["maxItems"] + 1)]
+            many = [smallest(schema["items"]) | key for key in distinct_keys(schema, schema["maxItems"] + 1)]
             yield place, many[:-1], True
             yield place, many, False
         if schema["type"] == "object":
@@ -183,7 +198,8 @@ def values(schema: Schema) -> st.SearchStrategy[Any]:
         case {"type": "integer", "minimum": least, "maximum": most}:
             return st.integers(least, most)
         case {"type": "array", "items": items}:
-            return st.lists(values(items), max_size=3, unique_by=lambda item: item["name"])
+            key = map_key(schema)
+            return st.lists(values(items), max_size=3, unique_by=lambda item: item[key])
     fields = {
         name: st.sampled_from(EXAMPLES[name]) if name in EXAMPLES else values(child)
         for name, child in schema["properties"].items()

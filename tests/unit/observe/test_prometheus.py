@@ -352,3 +352,16 @@ async def test_real_client_is_not_made_of_nonsense(url: str) -> None:
     reader = PrometheusSource()
     assert " is no URL of a server; " in ((await reader.read([ask(url=url)]))[A].error or "")
     reader.close()
+
+
+async def test_a_resources_own_queries_are_asked_beside_the_shared_ones() -> None:
+    client = FakeClient()
+    own = {SignalName.QUEUE_LENGTH: "sum(vllm:num_requests_waiting)"}
+    with source({"http://one:9090": client}) as reader:
+        readings = await reader.read([Ask(A, "http://one:9090", 60, 60, queries=own), ask(B)])
+    assert client.queries.count("sum(vllm:num_requests_waiting)") == 1
+    assert (readings[A].own.error or "").startswith(
+        "QueryFailed: spec.metrics.queries[QueueLength] gives several series"
+    )
+    assert readings[A].values == readings[B].values
+    assert readings[B].own.error is None

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import make_service
-from generation_operator.api.spec import GenerationServiceSpec
+from generation_operator.api.spec import GenerationServiceSpec, MetricSignal
 from generation_operator.decide.types import SignalName, SignalState
+from generation_operator.observe.own_queries import Own
 from generation_operator.observe.signals import FreshLoad, Reading, classify, explain
 
 SPEC = make_service().scaling(policy="Score").spec(metrics={"maxAgeSeconds": 30}).obj().spec  # limits: 1 core, 2 GiB
@@ -215,3 +216,53 @@ def test_pods_alone_are_enough_for_targets() -> None:
 def test_too_few_pods_and_no_prometheus_is_stale_and_never_fresh() -> None:
     signals = classify(Reading(load=replace(LOAD, answered=3)), SPEC, 4)
     assert {signals[name].state for name in OF_LOAD} == {SignalState.STALE}
+
+
+FOREIGN = (
+    make_service()
+    .spec(
+        metrics={
+            "queries": [
+                {"signal": "QueueLength", "query": "sum(vllm:num_requests_waiting)"},
+                {"signal": "WorkflowsInFlight", "query": "sum(vllm:num_requests_running)"},
+                {"signal": "WorkflowArrivals", "query": "sum(rate(vllm:request_success_total[30s]))"},
+                {"signal": "Cpu", "query": "avg(x)"},
+                {"signal": "RequestRate", "query": "y"},
+                {"signal": "ErrorRatio", "query": "z"},
+            ]
+        }
+    )
+    .obj()
+    .spec
+)
+TOLD = {
+    SignalName.QUEUE_LENGTH: 3.0,
+    SignalName.WORKFLOWS_IN_FLIGHT: 7.0,
+    SignalName.WORKFLOW_ARRIVALS: 2.0,
+    SignalName.CPU: 0.5,
+    SignalName.REQUEST_RATE: 0.0,
+    SignalName.ERROR_RATIO: math.nan,
+}
+
+
+def test_a_foreign_service_lives_on_its_own_queries_alone() -> None:
+    reading = Reading(own=Own(TOLD), load=LOAD)
+    signals = classify(reading, FOREIGN, 2)
+    assert [signals[name].value for name in OF_LOAD] == [7.0, 3.0, 2.0]
+    assert {signals[name].state for name in OF_LOAD} == {SignalState.FRESH}
+    assert signals[SignalName.CPU].value == 50.0  # % of the limit of one core
+    assert signals[SignalName.ERROR_RATIO].state is SignalState.NO_TRAFFIC
+    assert signals[SignalName.MEMORY].state is SignalState.MISSING
+    assert told(reading, FOREIGN, 2) is None
+
+
+def test_an_own_query_without_a_number_is_missing_and_never_filled_in_from_elsewhere() -> None:
+    error = "QueryFailed: spec.metrics.queries[QueueLength] was refused (HTTP status 400); check its PromQL"
+    reading = Reading(VALUES, 3.0, 2, own=Own(error=error), load=LOAD)
+    signals = classify(reading, FOREIGN, 2)
+    assert {signals[name].state for name in OF_LOAD} == {SignalState.MISSING}
+    assert told(reading, FOREIGN, 2) == error
+
+
+def test_every_signal_that_policies_read_can_be_queried() -> None:
+    assert {str(signal) for signal in MetricSignal} == {str(name) for name in SignalName}
