@@ -17,11 +17,12 @@ demo: venv ## A cluster, the operator, a service under load that scales up and d
 serve: venv ## The generation service by itself, with its own Postgres, cache and small model
 	@GENERATION_SERVICE_HOST=$${GENERATION_SERVICE_HOST:-127.0.0.1} $(BIN)/python -m generation_service
 
-test: check prepare ## Everything: lint, types, layers, drift, and all test tiers
+test: lint prepare ## Everything: lint, types, layers, drift, and all test tiers
 	@echo "==> all test tiers"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: lint unit ## What to run before every commit: lint, types, layers, drift, unit tests (under a minute)
+check: venv ## What to run before every commit: lint, types, layers, drift, unit tests, two at a time (about a minute)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-loops lint unit-others
 
 lint: venv
 	@echo "==> lint, types, layers, drift"
@@ -34,9 +35,16 @@ lint: venv
 	@$(BIN)/python scripts/render_metrics_doc.py --check
 	@$(BIN)/mypy --no-error-summary
 
-unit: venv
-	@echo "==> unit tests"
-	@$(BIN)/python -m pytest --quiet tests/unit
+# The rooms whose tests take as long as those of all others together.
+SLOW_ROOMS := $(addprefix tests/unit/,loops reconcile desired cli demo packaging)
+
+unit-loops: venv
+	@echo "==> unit tests of the loops"
+	@$(BIN)/python -m pytest --quiet $(SLOW_ROOMS)
+
+unit-others: venv
+	@echo "==> unit tests of everything else"
+	@$(BIN)/python -m pytest --quiet $(filter-out $(SLOW_ROOMS),$(wildcard tests/unit/*))
 
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
@@ -50,6 +58,9 @@ bench-service: venv ## What the service costs beside the least that could do the
 
 bench-policies: venv ## Every policy on every public trace (writes docs/results; half an hour)
 	@cd tests && ../$(BIN)/python -m bench.policies $(BENCH_ARGS)
+
+bench-operator: venv ## What the operator costs with 100 and 1,000 resources (writes docs/results; BENCH_ARGS=--full: 5,000)
+	@cd tests && ../$(BIN)/python -m bench.operator $(BENCH_ARGS)
 
 crds: venv ## Generate the CRD, the chart's copy of it and the plain manifests
 	@$(BIN)/python -m generation_operator.api.crd > $(CRD)
@@ -88,4 +99,4 @@ $(VENV)/.ready: requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .mypy_cache && touch $@
 
-.PHONY: help demo serve test check lint unit prepare bench bench-service bench-policies crds docs format images vectors lock lock-one venv
+.PHONY: help demo serve test check lint unit-loops unit-others prepare bench bench-service bench-policies bench-operator crds docs format images vectors lock lock-one venv

@@ -105,9 +105,16 @@ class FakeRemoval:
 
 
 class World:
-    """Services with running Deployments, a store that has seen them, and the autoscaler."""
+    """Services with running Deployments, a store that has seen them, and the autoscaler.
 
-    def __init__(self, *services: ServiceBuilder, replicas: int = 5) -> None:
+    Args:
+        services: what there is.
+        replicas: how many each of them has.
+        policy: by which they are scaled. What Score does follows from one observation alone.
+    """
+
+    def __init__(self, *services: ServiceBuilder, replicas: int = 5, policy: str = "Score") -> None:
+        self.policy = policy
         self.cluster, self.store, self.metrics, self.removal = Cluster(), Store(), FakeMetrics(), FakeRemoval()
         self.now = NOW
         self.queued: list[Key] = []
@@ -116,8 +123,7 @@ class World:
         self.autoscaler = self.restarted()
 
     def add(self, service: ServiceBuilder, replicas: int = 5) -> None:
-        # Score: what it does follows from one observation alone.
-        resource = self.cluster.put(service.scaling(policy="Score").manifest())
+        resource = self.cluster.put(service.scaling(policy=self.policy).manifest())
         key = key_of(resource)
         owner = {"uid": resource["metadata"]["uid"], "controller": True}
         labels = {"app": key.name}

@@ -123,6 +123,7 @@ generation_service_request_duration_seconds_sum {counters.seconds}
 generation_service_request_duration_seconds_count {counters.requests}
 generation_service_requests_total{{outcome="success"}} {counters.requests}
 generation_service_requests_total{{outcome="error"}} 0
+generation_service_workflows_arrived_total {counters.requests}
 generation_service_queue_length {load.queue_length}
 process_cpu_seconds_total {counters.cpu}
 process_resident_memory_bytes {load.memory_bytes}

@@ -87,7 +87,239 @@ def _override(**changes: Any) -> Patch:
     return {"scaling": {"override": {"replicas": 3, "until": "2030-01-31T18:00:00Z"} | changes}}
 
 
+def _pods(**template: Any) -> Patch:
+    return {"podTemplate": template}
+
+
+def _guard(**fields: Any) -> Patch:
+    return {"scaling": {"horizontalPodAutoscaler": fields}}
+
+
+_REQUIREMENT: Final = {"key": "zone", "operator": "In", "values": ["a"]}
+_NODES: Final = {"matchExpressions": [_REQUIREMENT]}
+_NEIGHBOURS: Final = {
+    "labelSelector": {"matchLabels": {"app": "x"}, "matchExpressions": [_REQUIREMENT]},
+    "topologyKey": "topology.kubernetes.io/zone",
+}
+_NEAR: Final = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [_NEIGHBOURS],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": _NEIGHBOURS}],
+}
+
+
+def _taint(**fields: Any) -> Patch:
+    return _pods(tolerations=[fields])
+
+
+def _node(**requirement: Any) -> Patch:
+    preference = {"matchExpressions": [{"key": "zone"} | requirement]}
+    preferred = [{"weight": 1, "preference": preference}]
+    return _pods(affinity={"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}})
+
+
+# What pods are made of, and what they need from elsewhere.
+_POD_ROWS: Final = [
+    _accepted(
+        "pod template",
+        _pods(
+            labels={"team": "a", "example.com/cost-center": ""},
+            annotations={"prometheus.io/scrape": "false"},
+            nodeSelector={"kubernetes.io/arch": "amd64"},
+            tolerations=[
+                {"operator": "Exists"},
+                {"key": "gpu", "value": "a100", "effect": "NoSchedule"},
+                {
+                    "key": "node.kubernetes.io/not-ready",
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": 0,
+                },
+            ],
+            affinity={
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [_NODES]},
+                    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": _NODES}],
+                },
+                "podAffinity": _NEAR,
+                "podAntiAffinity": _NEAR,
+            },
+            volumes=[
+                {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+                {"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}},
+                {"name": "prompts", "configMap": {"name": "prompts", "optional": True}},
+                {"name": "keys", "secret": {"secretName": "keys"}},
+            ],
+            volumeMounts=[
+                {"name": "models", "mountPath": "/models", "readOnly": True},
+                {"name": "keys", "mountPath": "/etc/keys", "subPath": "prod/keys", "readOnly": False},
+                {"name": "scratch", "mountPath": "/scratch"},
+                {"name": "prompts", "mountPath": "/prompts"},
+            ],
+            serviceAccountName="generator",
+            imagePullSecrets=[{"name": "registry"}],
+            securityContext={"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000},
+        ),
+    ),
+    _refused(
+        "label of the operator",
+        _pods(labels={"app.kubernetes.io/name": "mine"}),
+        "spec.podTemplate.labels",
+        "are the operator's: choose another prefix",
+    ),
+    _refused("label with a space", _pods(labels={"a b": "c"}), "spec.podTemplate.labels", "a key of labels is none"),
+    _refused(
+        "label with a value that is none", _pods(labels={"a": "b c"}), "podTemplate.labels.a", "should match", "pattern"
+    ),
+    _refused(
+        "annotation with two slashes",
+        _pods(annotations={"a/b/c": ""}),
+        "spec.podTemplate.annotations",
+        "a key of annotations is none",
+    ),
+    _refused(
+        "node selector without a name",
+        _pods(nodeSelector={"example.com/": "a"}),
+        "spec.podTemplate.nodeSelector",
+        "a key of nodeSelector is none",
+    ),
+    _refused("taint without key", _taint(effect="NoSchedule"), "tolerations[0].operator", "set operator to Exists"),
+    _refused(
+        "taint that exists with a value",
+        _taint(key="a", operator="Exists", value="b"),
+        "tolerations[0].value",
+        "operator Exists compares no value",
+    ),
+    _refused(
+        "taint with seconds for another effect",
+        _taint(key="a", effect="NoSchedule", tolerationSeconds=5),
+        "tolerations[0].tolerationSeconds",
+        "needs effect NoExecute",
+    ),
+    _refused("requirement in nothing", _node(operator="In"), "matchExpressions[0].values", "In and NotIn need values"),
+    _refused(
+        "requirement that exists with values",
+        _node(operator="Exists", values=["a"]),
+        "matchExpressions[0].values",
+        "Exists and DoesNotExist have none",
+    ),
+    _refused(
+        "neighbours by a label that is none",
+        _pods(
+            affinity={
+                "podAntiAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": [
+                        {"labelSelector": {"matchLabels": {"a b": "c"}}, "topologyKey": "a"}
+                    ]
+                }
+            }
+        ),
+        "labelSelector.matchLabels",
+        "a key of matchLabels is none",
+    ),
+    _refused(
+        "volume without a source", _pods(volumes=[{"name": "a"}]), "volumes[0].name", "a volume needs exactly one of"
+    ),
+    _refused(
+        "volume from two sources",
+        _pods(volumes=[{"name": "a", "emptyDir": {}, "secret": {"secretName": "b"}}]),
+        "volumes[0].name",
+        "a volume needs exactly one of",
+    ),
+    _refused(
+        "volume of the operator's name",
+        _pods(volumes=[{"name": "tmp", "emptyDir": {}}]),
+        "volumes",
+        "is the operator's",
+    ),
+    _refused(
+        "mount without a volume",
+        _pods(volumeMounts=[{"name": "a", "mountPath": "/a"}]),
+        "spec.podTemplate.volumeMounts",
+        "every volumeMount needs a volume of its name",
+    ),
+    _refused(
+        "mount outside of the volume",
+        _pods(
+            volumes=[{"name": "a", "emptyDir": {}}],
+            volumeMounts=[{"name": "a", "mountPath": "/a", "subPath": "b/../../c"}],
+        ),
+        "volumeMounts[0].subPath",
+        "should match",
+        "pattern",
+    ),
+    _refused("root", _pods(securityContext={"runAsUser": 0}), "runAsUser", "should be greater than or equal to 1"),
+    _refused("image with a space", {"image": "a b"}, "spec.image", "should match", "pattern"),
+    _accepted(
+        "dependencies",
+        {
+            "dependencies": {
+                "database": {"secretKeyRef": {"name": "db", "key": "url"}},
+                "redis": {"url": "redis://redis:6379/0"},
+                "generator": {
+                    "url": "https://llm.example/v1",
+                    "apiKey": {"name": "llm", "key": "token"},
+                    "model": "small",
+                },
+            }
+        },
+    ),
+    _refused(
+        "dependency from nowhere",
+        {"dependencies": {"generator": {"model": "small"}}},
+        "spec.dependencies.generator.url",
+        "set either url or secretKeyRef",
+    ),
+    _refused(
+        "dependency from two places",
+        {"dependencies": {"redis": {"url": "redis://a", "secretKeyRef": {"name": "b", "key": "c"}}}},
+        "spec.dependencies.redis.url",
+        "set either url or secretKeyRef",
+    ),
+    _accepted("database by its URL", {"dependencies": {"database": {"url": "postgresql://a@b/c"}}}),
+    _refused(
+        "dependency that is no URL", {"dependencies": {"redis": {"url": "redis"}}}, "redis.url", "match", "pattern"
+    ),
+    # The HorizontalPodAutoscaler and the VerticalPodAutoscaler.
+    _accepted("guard by memory", _guard(memoryPercent=80) | {"vertical": {"mode": "Recommend"}}),
+    _accepted("guard by requests", _guard(requestsPerSecond=100, requestsMetric="http_requests_per_second")),
+    _accepted(
+        "behavior",
+        _guard(
+            behavior={
+                "scaleUp": {
+                    "stabilizationWindowSeconds": 0,
+                    "policies": [{"type": "Pods", "value": 10, "periodSeconds": 15}],
+                },
+                "scaleDown": {"stabilizationWindowSeconds": 600, "selectPolicy": "Min"},
+            }
+        ),
+    ),
+    _refused(
+        "behavior without a policy",
+        _guard(behavior={"scaleUp": {"policies": []}}),
+        "scaleUp.policies",
+        "at least 1 items",
+        "at least 1 item",
+    ),
+    _refused(
+        "behavior with a policy twice",
+        _guard(behavior={"scaleDown": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}] * 2}}),
+        "scaleDown.policies",
+        "uplicate",
+        "give each type one policy",
+    ),
+    _accepted("vertical that acts", {"vertical": {"mode": "Active"}}),
+    _refused(
+        "memory followed both ways",
+        _guard(memoryPercent=80) | {"vertical": {"mode": "Active"}},
+        "spec.vertical.mode",
+        "memory cannot be followed both ways",
+    ),
+]
+
+
 ROWS: Final = [
+    *_POD_ROWS,
     _accepted("minimal"),
     _accepted("own queries", {"metrics": {"queries": [_query(), _query(signal="Cpu")]}}),
     _refused(

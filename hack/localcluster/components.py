@@ -5,9 +5,13 @@ Flags and traps were tried one by one; the comments give the reason where a flag
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from localcluster.build import Binaries
 from localcluster.plan import NODE_NAME, Plan, Shape
+
+# An EndpointSlice may not hold loopback addresses, and simulated pods have no others.
+_WITHOUT_ENDPOINTS: Final = "*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def _controller_manager(plan: Plan, binaries: Binaries) -> Component:
             "--allocate-node-cidrs=false",
             "--use-service-account-credentials",
             "--leader-elect=false",
+            *((f"--controllers={_WITHOUT_ENDPOINTS}",) if plan.shape is Shape.KWOK else ()),
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
             f"--horizontal-pod-autoscaler-sync-period={plan.hpa.sync_period}s",

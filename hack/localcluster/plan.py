@@ -24,6 +24,9 @@ class Shape(StrEnum):
     KWOK = "kwok"  # nobody: pods are simulated by KWOK
 
 
+# 127.0.0.0/16 is what everybody else takes; slots go to 199.
+_FIRST_LOOPBACK: Final = 50
+
 # Where the components listen inside the cluster's own network namespace. A rootless cluster shares the machine's
 # loopback with others and gets free ports instead.
 _PORTS: Final = {
@@ -81,23 +84,23 @@ class Plan:
 
     @property
     def service_network(self) -> str:
-        """The first two addresses are the API server's and DNS's."""
-        return f"10.96.{self.slot}.0/24"
+        """The first address is the API server's. Simulated pods reach no Service, so there is room for thousands."""
+        return f"10.96.{self.slot}.0/24" if self.shape is Shape.NODE else "10.112.0.0/16"
 
     @property
     def pod_network(self) -> str:
-        """All pods of the one node."""
-        return f"10.244.{self.slot}.0/24"
+        """All pods of the one node; simulated pods are on loopback, so that who asks them never leaves this machine."""
+        return f"10.244.{self.slot}.0/24" if self.shape is Shape.NODE else f"127.{_FIRST_LOOPBACK + self.slot}.0.0/16"
 
     @property
     def api_service_address(self) -> str:
         """ClusterIP of the Service `kubernetes`."""
-        return f"10.96.{self.slot}.1"
+        return f"{self.service_network.rpartition('.')[0]}.1"
 
     @property
     def dns_address(self) -> str:
         """ClusterIP of the Service `kube-dns`."""
-        return f"10.96.{self.slot}.10"
+        return f"{self.service_network.rpartition('.')[0]}.10"
 
     @property
     def server(self) -> str:

@@ -8,9 +8,12 @@ to any object, needs no finalizer, and deletion works while the operator is down
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+import aiohttp
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory  # of a public argument
 
 from generation_operator.api.kinds import (
     CONFIG_MAP,
@@ -27,8 +30,10 @@ from generation_operator.api.kinds import (
     Kind,
     Manifest,
 )
-from generation_operator.api.names import GROUP, KIND, LABEL_MANAGED_BY, OPERATOR
+from generation_operator.api.names import GROUP, KIND, LABEL_INSTANCE, LABEL_MANAGED_BY, OPERATOR
 from generation_operator.api.resource import Key, key_of
+from generation_operator.cluster.pace import Pace, paced_session
+from generation_operator.observe.keeping import content
 from generation_operator.observe.ownership import claim_of, is_ours
 from generation_operator.observe.store import Store
 
@@ -65,11 +70,14 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
         settings.watching.label_selectors[_selector(kind)] = f"{LABEL_MANAGED_BY}={OPERATOR}"
     settings.watching.connect_timeout = 10
     settings.watching.inactivity_timeout = 70  # bookmarks come once a minute; a silent watch is a dead one
-    # The default, 0.1, is some 150 requests a second together while something between us and the API server lets
-    # watches start and cuts them at once. A watch that ends as usual, every few minutes, costs at most this much delay.
+    # Before what was lost, or has expired, is listed again. For a watch that was cut see cluster.pace.
     settings.watching.reconnect_backoff = 1
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 30
+    # A list and its objects take far more room than what is kept of them, so few of them are on their way at a time.
+    settings.watching.chunk_size = 100
+    # A worker holds the last event of its object for as long as it waits for another one.
+    settings.queueing.idle_timeout = 0.2
     settings.queueing.error_delays = (1, 1, 2, 3, 5, 8, 13, 21, 34, 60)  # the default ends with ten minutes
     settings.posting.enabled = False  # Events are ours to write, on transitions only
     # Never written by event handlers. Ours all the same, so that a mistake would not look like another operator's.
@@ -81,11 +89,43 @@ def configure(settings: kopf.OperatorSettings, *, namespaced: bool) -> None:
     settings.scanning.disabled = namespaced
 
 
+class NoMemories(ResourceMemories):
+    """What kopf remembers of each object: nothing.
+
+    A memory takes a kilobyte, a service has eight objects, and only timers, daemons and handlers of changes use it.
+    """
+
+    async def recall(
+        self,
+        raw_body: kopf.RawBody,
+        *,
+        memobase: object = None,
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,
+    ) -> ResourceMemory:
+        """A new memory, for this one event."""
+        return await super().recall(raw_body, memobase=None, noticed_by_listing=noticed_by_listing, ephemeral=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacedSession(kopf.AiohttpSession):
+    """A session that is equal to another when the credentials are.
+
+    kopf tells by that which credentials were refused already, and does not try them for ever.
+    """
+
+    credentials: kopf.ConnectionInfo
+    aiohttp_session: aiohttp.ClientSession = field(compare=False)
+
+
 def register_login(registry: kopf.OperatorRegistry, login: Callable[[], Awaitable[kopf.ConnectionInfo]]) -> None:
     """Log in with what `login` returns, at start and whenever the API server refuses a token; guess nothing."""
+    pace = Pace()
 
-    async def log_in(**_: object) -> kopf.ConnectionInfo:
-        return await login()
+    async def log_in(**_: object) -> PacedSession:
+        info = await login()
+        session = paced_session(info.as_ssl_context(), info.as_http_headers(), pace)
+        return PacedSession(server=info.server, credentials=info, aiohttp_session=session)
 
     kopf.on.login(registry=registry, id="login")(log_in)
 
@@ -97,16 +137,18 @@ def _selector(kind: Kind) -> tuple[str, str, str]:
 
 def _resource_handler(store: Store, enqueue: Enqueue) -> Callable[..., Awaitable[None]]:
     async def on_resource(event: Mapping[str, Any], **_: object) -> None:
-        enqueue(key_of(_seen(GENERATION_SERVICE, event, store)))
+        manifest, changed = _seen(GENERATION_SERVICE, event, store)
+        if changed:
+            enqueue(key_of(manifest))
 
     return on_resource
 
 
 def _child_handler(kind: Kind, store: Store, enqueue: Enqueue) -> Callable[..., Awaitable[None]]:
     async def on_child(event: Mapping[str, Any], **_: object) -> None:
-        manifest = _seen(kind, event, store)
+        manifest, changed = _seen(kind, event, store)
         owner = _owner(manifest)
-        if owner is not None:
+        if owner is not None and changed:
             enqueue(owner)
 
     return on_child
@@ -122,27 +164,50 @@ def _pod_handler(store: Store) -> Callable[..., Awaitable[None]]:
     return on_pod
 
 
-def _seen(kind: Kind, event: Mapping[str, Any], store: Store) -> Manifest:
+def _seen(kind: Kind, event: Mapping[str, Any], store: Store) -> tuple[Manifest, bool]:
+    """The object, and whether the event told anything that reconciling it would look at.
+
+    Most events do not: they report our own writes, whose answers are in the store, or what the HPA controller saw,
+    every 15 s. To reconcile takes a few milliseconds, thousands of times.
+    """
     # In a watch event the object names its kind, in a list it may not.
     manifest: Manifest = {"apiVersion": kind.api_version, "kind": kind.kind} | event["object"]
-    _log.debug("%s %s: %s", kind.kind, key_of(manifest), event["type"] or "listed")
+    key = key_of(manifest)
+    _log.debug("%s %s: %s", kind.kind, key, event["type"] or "listed")
+    before, deleted = store.get(kind, key), event["type"] == "DELETED"
+    _take(kind, manifest, deleted=deleted, store=store)
+    after = store.get(kind, key)
+    if deleted or before is None or after is None:
+        return manifest, deleted or before is not after
+    return manifest, content(kind, before) != content(kind, after)
+
+
+def _take(kind: Kind, manifest: Manifest, *, deleted: bool, store: Store) -> None:
     if kind in RIVALS:
-        foreign = event["type"] != "DELETED" and not is_ours(manifest)
+        foreign = not deleted and not is_ours(manifest)
         store.put_claim(kind, key_of(manifest), claim_of(kind, manifest) if foreign else None)
         if foreign:
             store.remove(kind, key_of(manifest))  # it was ours until somebody took it
-            return manifest
-    if event["type"] == "DELETED":
+            return
+    if deleted:
         store.remove(kind, key_of(manifest))
     else:
         store.put(kind, manifest)
-    return manifest
 
 
 def _owner(manifest: Manifest) -> Key | None:
-    """The resource that a child belongs to."""
+    """The resource that a child belongs to; of one that somebody took the owner from, the one that its labels name.
+
+    Else nobody would look at such a child until the next resync, even when it is deleted.
+    """
     metadata = manifest["metadata"]
-    for reference in metadata.get("ownerReferences") or ():
+    references = metadata.get("ownerReferences") or ()
+    for reference in references:
         if reference["kind"] == KIND and reference["apiVersion"].partition("/")[0] == GROUP:
             return Key(metadata["namespace"], reference["name"])
-    return None
+    labels = metadata.get("labels") or {}
+    if labels.get(LABEL_MANAGED_BY) != OPERATOR or LABEL_INSTANCE not in labels:
+        return None
+    if any(reference.get("controller") for reference in references):
+        return None  # copied labels: a ReplicaSet has those of its Deployment
+    return Key(metadata["namespace"], labels[LABEL_INSTANCE])

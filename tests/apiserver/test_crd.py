@@ -1,25 +1,43 @@
 """The CRD on a real API server: what it accepts, what it says when it refuses, what it fills in."""
 
 import json
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from api_fixtures import Api, service
+from localcluster.cluster import Cluster
 from localcluster.errors import LocalClusterError
 from spec_rows import ROWS, Row
 
+STORED: Final = Path(__file__).parents[1] / "stored"
+
+
+@pytest.fixture(scope="module")
+def rows_api(crd_cluster: Cluster) -> Api:
+    """One namespace for all rows: a dry run keeps nothing."""
+    crd_cluster.kubectl("create", "namespace", "rows")
+    return Api(crd_cluster, "rows")
+
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
-def test_row_is_judged_as_the_table_says(api: Api, row: Row) -> None:
+def test_row_is_judged_as_the_table_says(rows_api: Api, row: Row) -> None:
     manifest = row.manifest()
     options = ["--server-side", "--dry-run=server", "--validate=strict"]
     if row.accepted:
-        api.apply(manifest, *options)
+        rows_api.apply(manifest, *options)
         return
     with pytest.raises(LocalClusterError) as refused:
-        api.apply(manifest, *options)
+        rows_api.apply(manifest, *options)
     assert row.path in str(refused.value)
     assert row.message in str(refused.value)
+
+
+@pytest.mark.parametrize("file", sorted(STORED.glob("*.yaml")), ids=lambda file: file.stem)
+def test_earlier_shapes_are_accepted_as_they_were_stored(rows_api: Api, file: Path) -> None:
+    options = ("--server-side", "--dry-run=server", "--validate=strict")
+    rows_api.kubectl("apply", *options, "-f", "-", stdin=file.read_text())
 
 
 def test_defaults_of_the_performance_guide_are_visible(api: Api) -> None:

@@ -100,6 +100,18 @@ def test_floor_is_written_only_when_it_changes(api: Api, running: Operator) -> N
     assert [entry["requestURI"] for entry in operator_writes(api)[before:]] == []
 
 
+def test_a_service_that_was_switched_off_under_floor_says_so(api: Api, running: Operator) -> None:
+    def able() -> str | None:
+        return api.condition("off", "AbleToScale").get("reason")
+
+    start(api, "off", engine="Floor")
+    api.kubectl("scale", "deployment/off", "--replicas=0")
+    eventually(able, lambda reason: reason == "SwitchedOff", seconds=60)
+    stays(lambda: deployment_replicas(api, "off"), 0, seconds=3)
+    api.kubectl("scale", "deployment/off", "--replicas=2")
+    eventually(able, lambda reason: reason == "ReadyToScale", seconds=60)
+
+
 def test_switching_engine_or_mode_moves_no_replica(api: Api, running: Operator) -> None:
     """Every switch that a person can make, each for some syncs of the HPA."""
     start(api, "switched", 5)

@@ -102,6 +102,12 @@ class ClusterContract:
         assert read["metadata"]["uid"]
         assert version(read) == version(applied)
 
+    async def test_texts_of_any_alphabet_are_kept(self, cluster: ClusterApi, namespace: str) -> None:
+        text = "größer 😀 \x85 \u2028 \ufeff \x7f"
+        await cluster.apply(config_map(namespace, text=text), manager="one")
+        read = await cluster.get(CONFIG_MAP, namespace, "settings")
+        assert read["data"]["text"] == text
+
     async def test_list_returns_every_object_with_its_kind(self, cluster: ClusterApi, namespace: str) -> None:
         for name in ("a", "b"):
             await cluster.apply(config_map(namespace, name, {"made-by": "test"}), manager="one")
@@ -123,8 +129,24 @@ class ClusterContract:
         found = await cluster.list(CONFIG_MAP)
         assert (namespace, "settings") in {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in found}
 
+    async def test_list_returns_what_is_made_of_each_object(self, cluster: ClusterApi, namespace: str) -> None:
+        for name in ("a", "b"):
+            await cluster.apply(config_map(namespace, name, {"made-by": "test"}), manager="one")
+
+        def named(item: Manifest) -> Manifest:
+            assert (item["apiVersion"], item["kind"]) == ("v1", "ConfigMap")
+            return {"name": item["metadata"]["name"]}
+
+        found = await cluster.list(CONFIG_MAP, namespace, label_selector="made-by=test", transform=named)
+        assert found == [{"name": "a"}, {"name": "b"}]
+
     async def test_list_of_nothing_is_empty(self, cluster: ClusterApi, namespace: str) -> None:
         assert await cluster.list(DEPLOYMENT, namespace) == []
+
+    async def test_group_is_served_or_not(self, cluster: ClusterApi, namespace: str) -> None:
+        assert namespace
+        served = [await cluster.serves(group) for group in ("apps", "autoscaling", "no.such.example")]
+        assert served == [True, True, False]
 
     async def test_missing_object_is_not_found(self, cluster: ClusterApi, namespace: str) -> None:
         with pytest.raises(NotFoundError) as caught:

@@ -53,6 +53,8 @@ class ConditionReason(StrEnum):
     NOT_OBSERVED_YET = "NotObservedYet"  # means that the autoscaler has not looked yet
 
     READY_TO_SCALE = "ReadyToScale"  # means that the next decision will be carried out
+    GUARD_INCOMPLETE = "GuardIncomplete"  # means that a metric that the guard should watch cannot be had
+    SWITCHED_OFF = "SwitchedOff"  # means that somebody set 0 replicas, at which the HPA does nothing
     SCALE_FAILED = "ScaleFailed"  # means that the API server refused the last write of replicas
     NOT_ACTIVE = "NotActive"  # means that mode Recommend only shows decisions
     PAUSED = "Paused"  # means that mode Paused, or the annotation, keeps replicas as they are
@@ -74,6 +76,8 @@ class ConditionReason(StrEnum):
     VERTICAL_OFF = "VerticalOff"  # means that no VerticalPodAutoscaler is wanted
     API_MISSING = "ApiMissing"  # means that the cluster lacks an API that the resource asks for
     RECOMMENDS_ONLY = "RecommendsOnly"  # means that recommendations are made and not carried out
+    RESIZING = "Resizing"  # means that a VerticalPodAutoscaler moves the memory requests of running pods
+    RESTING = "Resting"  # means that requests stay as they are because now is a bad time to change pods
 
     ALL_TARGETS_MET = "AllTargetsMet"  # means that every target that something was observed of is met
     TARGET_MISSED = "TargetMissed"  # means that at least one target is missed

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import BaseModel
@@ -109,6 +109,10 @@ def lint(schema: Schema, path: str = "") -> Iterator[str]:
         yield from lint(schema["items"], f"{path}[]")
     if path and not path.endswith("[]") and not schema.get("description"):
         yield f"{path}: a field needs a description"
+    if "additionalProperties" in schema:
+        if "maxProperties" not in schema:
+            yield f"{path}: a map needs maxProperties"
+        yield from lint(schema["additionalProperties"], f"{path}[]")
     for name, child in schema.get("properties", {}).items():
         yield from lint(child, f"{path}.{name}")
 
@@ -176,7 +180,7 @@ def _field_schema(info: FieldInfo) -> Schema:
         # With a default on every level the API server fills in the levels below by itself.
         schema["default"] = info.default.model_dump(by_alias=True, mode="json", exclude_none=True)
     elif info.default is not PydanticUndefined and info.default is not None:
-        schema["default"] = str(info.default) if isinstance(info.default, StrEnum) else info.default
+        schema["default"] = _plain(info.default)
     extra = info.json_schema_extra
     if isinstance(extra, dict) and "format" in extra:
         schema["format"] = extra["format"]
@@ -185,10 +189,17 @@ def _field_schema(info: FieldInfo) -> Schema:
     return schema
 
 
+def _plain(default: Any) -> Any:  # noqa: ANN401 (a default of any kind)
+    if isinstance(default, StrEnum):
+        return str(default)
+    if isinstance(default, BaseModel):
+        return default.model_dump(by_alias=True, mode="json", exclude_none=True)
+    return [_plain(item) for item in default] if isinstance(default, list) else default
+
+
 def _type_schema(annotation: Any, info: FieldInfo | None = None) -> Schema:  # noqa: ANN401 (a type of any kind)
-    if typing.get_origin(annotation) is list:
-        [item] = typing.get_args(annotation)
-        return {"type": "array", "items": _type_schema(item)} | _bounds(info, {"max_length": "maxItems"})
+    if typing.get_origin(annotation) is not None:
+        return _compound_schema(annotation, info)
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return _object_schema(annotation)
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
@@ -200,6 +211,21 @@ def _type_schema(annotation: Any, info: FieldInfo | None = None) -> Schema:  # n
     if annotation is str:
         limits = {"pattern": "pattern", "min_length": "minLength", "max_length": "maxLength"}
         return {"type": "string"} | _bounds(info, limits)
+    raise TypeError(f"no structural schema for {annotation}: extend api/crd.py")
+
+
+def _compound_schema(annotation: Any, info: FieldInfo | None) -> Schema:  # noqa: ANN401 (a type of any kind)
+    """A list, a map, or an item of one that has bounds of its own."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        item = FieldInfo.from_annotation(annotation)
+        return _type_schema(item.annotation, item)
+    if origin is list:
+        limits = {"min_length": "minItems", "max_length": "maxItems"}
+        return {"type": "array", "items": _type_schema(arguments[0])} | _bounds(info, limits)
+    if origin is dict:
+        limits = {"max_length": "maxProperties"}
+        return {"type": "object", "additionalProperties": _type_schema(arguments[1])} | _bounds(info, limits)
     raise TypeError(f"no structural schema for {annotation}: extend api/crd.py")
 
 

@@ -37,6 +37,9 @@ VPA: Final = Kind("autoscaling.k8s.io/v1", "VerticalPodAutoscaler", "verticalpod
 SCALED_OBJECT: Final = Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects")
 POD_AUTOSCALER: Final = Kind("autoscaling.aibrix.ai/v1alpha1", "PodAutoscaler", "podautoscalers")
 
+# Served by an adapter; the HorizontalPodAutoscaler controller reads metrics of pods there.
+CUSTOM_METRICS_GROUP: Final = "custom.metrics.k8s.io"
+
 KINDS: Final[Mapping[tuple[str, str], Kind]] = {
     (kind.api_version, kind.kind): kind
     for kind in (

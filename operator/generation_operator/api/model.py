@@ -41,6 +41,29 @@ class Model(BaseModel):
         return given
 
 
+def as_said(model: Model) -> dict[str, Any]:
+    """A part of a spec as it stands in a manifest, without what was left out.
+
+    Empty lists and maps, and a plain no, count as left out: the API server does not keep them either. An empty object,
+    such as `emptyDir: {}`, is a statement.
+    """
+    said: dict[str, Any] = {}
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, Model):
+            said[info.alias or name] = as_said(value)
+        elif isinstance(value, list) and value:
+            said[info.alias or name] = [as_said(item) if isinstance(item, Model) else _plain(item) for item in value]
+        elif value is not False and value not in (None, [], {}):
+            said[info.alias or name] = _plain(value)
+    return said
+
+
+def _plain(value: object) -> object:
+    """An enum as the text that it is: JSON compares by exact type."""
+    return str(value) if isinstance(value, str) else value
+
+
 class CelRule(BaseModel):
     """One CEL validation rule of the CRD."""
 

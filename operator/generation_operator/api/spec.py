@@ -7,13 +7,20 @@ Numbers that are defaults come from the performance guide unless a comment says 
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from generation_operator.api.dependencies import Dependencies
+from generation_operator.api.horizontal import GuardPolicy
 from generation_operator.api.model import CelRule, Model, Percent, Quantity, Switch
-from generation_operator.api.quantity import parse_quantity
+from generation_operator.api.pod import EnvVar, PodTemplate, Resources
 from generation_operator.api.score import ScorePolicy
+from generation_operator.api.text import first_repeated
 from generation_operator.api.timed import Override, Schedule
+
+# Printable ASCII without spaces; what a registry then makes of it is the kubelet's to find out.
+Image = Annotated[str, Field(pattern="^[!-~]+$", min_length=1, max_length=512)]
 
 
 class Mode(StrEnum):
@@ -43,80 +50,7 @@ class VerticalMode(StrEnum):
 
     OFF = "Off"
     RECOMMEND = "Recommend"
-
-
-class ResourceList(Model):
-    """CPU and memory as Kubernetes quantities."""
-
-    cpu: Quantity = Field("500m", description="CPU in cores, for example 500m or 2.")
-    memory: Quantity = Field("1Gi", description="Memory in bytes, for example 512Mi or 2Gi.")
-
-
-class ResourceLimits(Model):
-    """Upper limits of one replica."""
-
-    cpu: Quantity = Field("1", description="CPU limit in cores. CPU utilisation in the score is relative to this.")
-    memory: Quantity = Field("2Gi", description="Memory limit in bytes. Memory utilisation is relative to this.")
-
-
-class Resources(Model):
-    """Requests and limits of one replica of the service."""
-
-    cel = (
-        CelRule(
-            rule="quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0",
-            message="requests.cpu must not exceed limits.cpu: lower the request or raise the limit",
-            field_path=".requests.cpu",
-        ),
-        CelRule(
-            rule="quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0",
-            message="requests.memory must not exceed limits.memory: lower the request or raise the limit",
-            field_path=".requests.memory",
-        ),
-    )
-    requests: ResourceList = Field(ResourceList(), description="What the scheduler reserves for one replica.")
-    limits: ResourceLimits = Field(ResourceLimits(), description="What one replica may use at most.")
-
-    @model_validator(mode="after")
-    def _requests_within_limits(self) -> "Resources":
-        for rule, resource in zip(self.cel, ("cpu", "memory"), strict=True):
-            if parse_quantity(getattr(self.requests, resource)) > parse_quantity(getattr(self.limits, resource)):
-                raise ValueError(rule.message)
-        return self
-
-
-class SecretKeyRef(Model):
-    """One key of a Secret in the namespace of the resource. The operator never reads it; the kubelet does."""
-
-    name: str = Field(min_length=1, max_length=253, description="Name of the Secret.")
-    key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
-
-
-class EnvVarSource(Model):
-    """Where the value of an environment variable comes from."""
-
-    secret_key_ref: SecretKeyRef = Field(description="A key of a Secret in the same namespace.")
-
-
-class EnvVar(Model):
-    """One environment variable of the service's container, as in a Pod."""
-
-    cel = (
-        CelRule(
-            rule="!(has(self.value) && has(self.valueFrom))",
-            message="set value or valueFrom, not both",
-            field_path=".value",
-        ),
-    )
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128, description="Name of the variable.")
-    value: str | None = Field(None, max_length=4096, description="Literal value.")
-    value_from: EnvVarSource | None = Field(None, description="Take the value from a Secret.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "EnvVar":
-        if self.value is not None and self.value_from is not None:
-            raise ValueError(self.cel[0].message)
-        return self
+    ACTIVE = "Active"
 
 
 class Targets(Model):
@@ -175,18 +109,6 @@ class Budget(Model):
     )
 
 
-class GuardPolicy(Model):
-    """The HorizontalPodAutoscaler beside the operator: it may only raise the replica count."""
-
-    cpu_percent: int | None = Field(
-        None,
-        ge=1,
-        le=1000,
-        description="CPU use, in % of the request, that the guard keeps replicas below. By default 70 with the policy "
-        "Score, and 90 % of the limit with the policy Targets, which it must not second-guess in normal operation.",
-    )
-
-
 class Scaling(Model):
     """How the replica count is decided and written."""
 
@@ -242,8 +164,7 @@ class Scaling(Model):
     @field_validator("schedules")
     @classmethod
     def _names_once(cls, schedules: list[Schedule]) -> list[Schedule]:
-        chosen = [schedule.name for schedule in schedules]
-        if twice := next((name for name in chosen if chosen.count(name) > 1), None):
+        if twice := first_repeated(schedule.name for schedule in schedules):
             raise ValueError(f"{twice} is given twice: give each schedule a name of its own")
         return schedules
 
@@ -263,7 +184,10 @@ class Vertical(Model):
     mode: VerticalMode = Field(
         VerticalMode.RECOMMEND,
         strict=False,
-        description="Recommend: a VerticalPodAutoscaler shows recommendations and changes nothing. Off: none is made.",
+        description="Recommend: a VerticalPodAutoscaler shows recommendations and changes nothing. Active: it moves "
+        "the memory requests of running pods, from a quarter of resources.requests.memory to what targets.memory and "
+        "resources.limits.memory allow; it rests while an error budget burns and for ten minutes after a step of the "
+        "replicas. Off: none is made.",
     )
 
 
@@ -271,10 +195,8 @@ class Proxy(Model):
     """The nginx in front of the service."""
 
     enabled: bool = Field(True, description="Run nginx pods in front of the service.")
-    image: str = Field(
+    image: Image = Field(
         "nginxinc/nginx-unprivileged:1.30-alpine",
-        min_length=1,
-        max_length=512,
         description="Image that contains nginx on its PATH and runs without root.",
     )
     replicas: int = Field(1, ge=1, le=20, description="Number of nginx pods.")
@@ -341,8 +263,7 @@ class Metrics(Model):
     @classmethod
     def _signals_once(cls, queries: list[MetricQuery]) -> list[MetricQuery]:
         # The API server refuses a second entry by itself: the list is a map by signal.
-        chosen = [query.signal for query in queries]
-        if twice := next((signal for signal in chosen if chosen.count(signal) > 1), None):
+        if twice := first_repeated(query.signal for query in queries):
             raise ValueError(f"{twice} is given twice: give each signal one query")
         return queries
 
@@ -350,12 +271,22 @@ class Metrics(Model):
 class GenerationServiceSpec(Model):
     """What the service should be and which targets it has to meet."""
 
-    image: str = Field(min_length=1, max_length=512, description="Image of the service.")
+    cel = (
+        CelRule(
+            rule="!(has(self.scaling.horizontalPodAutoscaler.memoryPercent) && self.vertical.mode == 'Active')",
+            message="memory cannot be followed both ways: remove scaling.horizontalPodAutoscaler.memoryPercent, or set "
+            "vertical.mode to Recommend",
+            field_path=".vertical.mode",
+        ),
+    )
+    image: Image = Field(description="Image of the service.")
     port: int = Field(8000, ge=1, le=65535, description="Port on which the service answers HTTP.")
     resources: Resources = Field(Resources(), description="Requests and limits of one replica.")
     env: list[EnvVar] = Field(
         [], max_length=64, description="Environment of the service's container.", json_schema_extra={"map_key": "name"}
     )
+    pod_template: PodTemplate = Field(PodTemplate(), description="What the pods have besides what the operator gives.")
+    dependencies: Dependencies = Field(Dependencies(), description="What the service needs from elsewhere.")
     targets: Targets = Field(Targets(), description="The performance objectives.")
     scaling: Scaling = Field(Scaling(), description="How the replica count is decided and written.")
     vertical: Vertical = Field(Vertical(), description="The VerticalPodAutoscaler of the service.")
@@ -366,7 +297,13 @@ class GenerationServiceSpec(Model):
     @classmethod
     def _variables_once(cls, env: list[EnvVar]) -> list[EnvVar]:
         # The API server refuses a second entry by itself: the list is a map by name.
-        chosen = [variable.name for variable in env]
-        if twice := next((name for name in chosen if chosen.count(name) > 1), None):
+        if twice := first_repeated(variable.name for variable in env):
             raise ValueError(f"{twice} is given twice: set each variable once")
         return env
+
+    @model_validator(mode="after")
+    def _one_hand_on_memory(self) -> "GenerationServiceSpec":
+        watches_memory = self.scaling.horizontal_pod_autoscaler.memory_percent is not None
+        if watches_memory and self.vertical.mode is VerticalMode.ACTIVE:
+            raise ValueError(self.cel[0].message)
+        return self

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from generation_operator.api.kinds import Kind, Manifest
-from generation_operator.cluster.ports import ClusterApi, ClusterError, Scale
+from generation_operator.cluster.ports import ClusterApi, ClusterError, Scale, as_it_is
 
 T = TypeVar("T")
 
@@ -38,9 +38,20 @@ class Fenced:
         """Read one object."""
         return await self._cluster.get(kind, namespace, name)
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        transform: Callable[[Manifest], Manifest] = as_it_is,
+    ) -> list[Manifest]:
         """Read all objects of a kind."""
-        return await self._cluster.list(kind, namespace, label_selector=label_selector)
+        return await self._cluster.list(kind, namespace, label_selector=label_selector, transform=transform)
+
+    async def serves(self, group: str) -> bool:
+        """Whether there is an API group of that name."""
+        return await self._cluster.serves(group)
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """Server-side apply."""

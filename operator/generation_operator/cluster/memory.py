@@ -9,7 +9,7 @@ import copy
 import itertools
 import re
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from generation_operator.api.kinds import (
 )
 from generation_operator.api.resource import InvalidSpecError, Key, key_of, parse
 from generation_operator.cluster import fields
-from generation_operator.cluster.ports import ClusterError, ConflictError, NotFoundError, Scale
+from generation_operator.cluster.ports import ClusterError, ConflictError, NotFoundError, Scale, as_it_is
 
 _COUNT_GENERATIONS: Final = frozenset({DEPLOYMENT, GENERATION_SERVICE, VPA})
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -70,6 +70,7 @@ class MemoryCluster:
 
     def __init__(self, *, absent: Collection[Kind] = ()) -> None:
         self.absent = set(absent)
+        self.groups: set[str] = set()  # of other API servers behind this one
         self.writes: list[Write] = []
         self.events: list[Manifest] = []
         self._objects: dict[tuple[Kind, Key], _Object] = {}
@@ -82,17 +83,31 @@ class MemoryCluster:
         self._enter("get", kind)
         return _rendered(self._found(kind, Key(namespace, name)))
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        transform: Callable[[Manifest], Manifest] = as_it_is,
+    ) -> list[Manifest]:
         """Read all objects of a kind; the selector may be a list of `label=value`."""
         self._enter("list", kind)
         wanted = dict(term.split("=", 1) for term in label_selector.split(",") if term)
         return [
-            _rendered(stored)
+            transform(_rendered(stored))
             for (stored_kind, key), stored in sorted(self._objects.items(), key=lambda entry: entry[0][1])
             if stored_kind == kind
             and namespace in (None, key.namespace)
             and wanted.items() <= stored.manifest["metadata"].get("labels", {}).items()
         ]
+
+    async def serves(self, group: str) -> bool:
+        """Whether there is an API group of that name."""
+        if self._faults.get("serves"):
+            raise self._faults["serves"].pop(0)
+        own = {kind.api_version.rpartition("/")[0] for kind in set(KNOWN.values()) - self.absent}
+        return group in own | self.groups
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """Server-side apply."""
@@ -270,8 +285,11 @@ class MemoryCluster:
         stored = self._objects[kind, key]
         new = _defaulted(kind, new)
         changed = fields.changed_fields(_configuration(stored.manifest), _configuration(new))
+        kept = {f"f:{name}" for name, part in new.items() if stored.manifest.get(name) == part}
         owners = {
-            name: frozenset(path for path in owned - changed if fields.get(new, path) is not fields.MISSING)
+            name: frozenset(
+                path for path in owned - changed if path[0] in kept or fields.get(new, path) is not fields.MISSING
+            )
             for name, owned in stored.owners.items()
         }
         if owner is not None:

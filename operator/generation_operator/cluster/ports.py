@@ -3,6 +3,7 @@
 Every adapter passes the suite in `tests/contract`. Kinds are those of `api.kinds`; a manifest names its own kind.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,14 +36,33 @@ class ConflictError(ClusterError):
     """Somebody else owns a field, or changed the object since it was read (409)."""
 
 
+def as_it_is(manifest: Manifest) -> Manifest:
+    """The object that was listed, unchanged."""
+    return manifest
+
+
 class ClusterApi(Protocol):
     """The port. All calls may raise `ClusterError`."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest:
         """Read one object. Raises `NotFoundError`."""
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
-        """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` for an absent kind."""
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        transform: Callable[[Manifest], Manifest] = as_it_is,
+    ) -> list[Manifest]:
+        """Read all objects of a kind, each with `apiVersion` and `kind`. Raises `NotFoundError` for an absent kind.
+
+        `transform` makes of each object what the caller needs of it, before more are read: thousands of whole objects
+        at once take hundreds of megabytes.
+        """
+
+    async def serves(self, group: str) -> bool:
+        """Whether there is an API group of that name, whoever serves it."""
 
     async def apply(self, manifest: Manifest, *, manager: str, force: bool = True) -> Manifest:
         """Server-side apply; creates the object when absent. Raises `ConflictError` without force.

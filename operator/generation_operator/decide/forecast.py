@@ -17,11 +17,11 @@ _DECAY: Final = 0.1  # weight of the newest comparison
 # Forecasts are compared over at most this time: a trend shows within it whether it is one, and a flash crowd is over
 # before a comparison at 60 s could count.
 _HORIZON_SECONDS: Final = 20.0
-_SLOT_SECONDS: Final = 300.0
-_SLOTS: Final = 8 * 288  # eight days
+SLOT_SECONDS: Final = 300.0
+SLOTS: Final = 8 * 288  # eight days
 _DAY: Final = 288
 _WEEK: Final = 7 * 288
-_UNSEEN: Final = Rates([None] * _SLOTS)
+UNSEEN: Final = Rates([None] * SLOTS)
 
 
 class Forecast(NamedTuple):
@@ -69,14 +69,14 @@ def profiled(profile: Profile, seconds: float, arrived: float, at: float) -> Pro
         arrived: workflows in that time.
         at: the end of that time.
     """
-    slot = int(at // _SLOT_SECONDS)
+    slot = int(at // SLOT_SECONDS)
     if slot == profile.slot and profile.rates:
         return profile._replace(seconds=profile.seconds + seconds, arrived=profile.arrived + arrived)
     changes: list[tuple[int, float | None]] = []
     if profile.seconds > 0:
-        changes.append((profile.slot % _SLOTS, profile.arrived / profile.seconds))
-    changes += [(passed % _SLOTS, None) for passed in range(profile.slot + 1, min(slot, profile.slot + _SLOTS) + 1)]
-    rates = profile.rates or _UNSEEN
+        changes.append((profile.slot % SLOTS, profile.arrived / profile.seconds))
+    changes += [(passed % SLOTS, None) for passed in range(profile.slot + 1, min(slot, profile.slot + SLOTS) + 1)]
+    rates = profile.rates or UNSEEN
     return Profile(rates.having(changes), slot, seconds, arrived)
 
 
@@ -84,9 +84,9 @@ def _season(profile: Profile, at: float, startup_seconds: float) -> float | None
     """The highest rate of yesterday's and last week's slots from now until a new replica is ready."""
     if not profile.rates:
         return None
-    first, last = int(at // _SLOT_SECONDS), int((at + startup_seconds) // _SLOT_SECONDS)
+    first, last = int(at // SLOT_SECONDS), int((at + startup_seconds) // SLOT_SECONDS)
     slots = range(first, min(last, first + _DAY) + 1)
-    seen = [profile.rates[(slot - back) % _SLOTS] for back in (_DAY, _WEEK) for slot in slots]
+    seen = [profile.rates[(slot - back) % SLOTS] for back in (_DAY, _WEEK) for slot in slots]
     return max((rate for rate in seen if rate is not None), default=None)
 
 

@@ -9,3 +9,4 @@ class Available:
 
     vertical_pod_autoscaler: bool = False
     pod_monitor: bool = False
+    custom_metrics: bool = False

@@ -21,22 +21,25 @@ from generation_operator.desired.services import cluster_ip, headless
 from generation_operator.desired.vpa import vpa
 
 
-def children(service: GenerationService, *, cluster_domain: str, available: Available) -> tuple[Manifest, ...]:
+def children(
+    service: GenerationService, *, cluster_domain: str, available: Available, may_resize: bool = False
+) -> tuple[Manifest, ...]:
     """The manifests that should exist.
 
     Args:
         service: the parsed resource.
         cluster_domain: DNS domain of the cluster, usually `cluster.local`.
         available: which optional APIs there are.
+        may_resize: whether now is a time at which the VerticalPodAutoscaler may change pods.
     """
     manifests = (
-        service_account(service),
+        service_account(service) if service.spec.pod_template.service_account_name is None else None,
         cluster_ip(service),
         headless(service),
         deployment(service, annotated_for_scraping=not available.pod_monitor),
         pdb(service),
-        hpa(service),
-        vpa(service) if available.vertical_pod_autoscaler else None,
+        hpa(service, custom_metrics=available.custom_metrics),
+        vpa(service, may_act=may_resize) if available.vertical_pod_autoscaler else None,
         pod_monitor(service) if available.pod_monitor else None,
         *proxy(service, cluster_domain=cluster_domain),
     )

@@ -7,9 +7,12 @@ It never names `spec.replicas`: that field belongs to whoever scales, and is set
 from typing import Any, Final
 
 from generation_operator.api.kinds import DEPLOYMENT, Manifest
+from generation_operator.api.model import as_said
+from generation_operator.api.pod import PodTemplate
 from generation_operator.api.resource import GenerationService
-from generation_operator.api.spec import EnvVar, GenerationServiceSpec
+from generation_operator.api.spec import GenerationServiceSpec
 from generation_operator.desired import names
+from generation_operator.desired.environment import env
 from generation_operator.desired.names import Component
 
 # 5 s: longer than the proxy keeps a DNS answer (up to 2 s with `valid=1s`) plus its resolver timeout (2 s), so the last
@@ -31,14 +34,15 @@ def deployment(service: GenerationService, *, annotated_for_scraping: bool = Tru
             scraped twice count twice.
     """
     name, spec = service.key.name, service.spec
+    annotations = (_scraping(spec.port) if annotated_for_scraping else {}) | spec.pod_template.annotations
     return names.child(DEPLOYMENT, service, names.deployment(name), Component.SERVICE) | {
         "spec": {
             "selector": {"matchLabels": names.selector(name, Component.SERVICE)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "template": {
                 "metadata": {
-                    "labels": names.labels(name, Component.SERVICE),
-                    **({"annotations": _scraping(spec.port)} if annotated_for_scraping else {}),
+                    "labels": spec.pod_template.labels | names.labels(name, Component.SERVICE),
+                    **({"annotations": annotations} if annotations else {}),
                 },
                 "spec": _pod(name, spec),
             },
@@ -92,22 +96,24 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> dict[str, A
 
 
 def _pod(name: str, spec: GenerationServiceSpec) -> dict[str, Any]:
+    template = spec.pod_template
     return {
-        "serviceAccountName": names.service_account(name),
+        "serviceAccountName": template.service_account_name or names.service_account(name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": spec.targets.workflow_duration_seconds
         + PRE_STOP_SECONDS
         + DRAIN_MARGIN_SECONDS,
-        "securityContext": pod_security_context(),
+        "securityContext": pod_security_context() | as_said(template.security_context),
         "topologySpreadConstraints": topology_spread(name, Component.SERVICE),
+        **_placement(template),
         "containers": [
             {
                 "name": names.CONTAINER,
                 "image": spec.image,
                 "imagePullPolicy": "IfNotPresent",
                 "ports": [{"name": names.PORT, "containerPort": spec.port, "protocol": "TCP"}],
-                "env": _env(name, spec),
+                "env": env(name, spec),
                 "resources": spec.resources.model_dump(by_alias=True),
                 "startupProbe": probe("/healthz", period=1, failures=STARTUP_SECONDS, timeout=2),
                 # 5 s timeout: a busy event loop is not a dead one.
@@ -115,28 +121,18 @@ def _pod(name: str, spec: GenerationServiceSpec) -> dict[str, Any]:
                 "readinessProbe": probe("/readyz", period=2, failures=2, timeout=2),
                 "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
                 "securityContext": container_security_context(),
-                "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir of this pod
+                "volumeMounts": [
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of this pod
+                    *(as_said(mount) for mount in template.volume_mounts),
+                ],
             }
         ],
-        "volumes": [{"name": "tmp", "emptyDir": {}}],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *(as_said(volume) for volume in template.volumes)],
     }
 
 
-def _env(name: str, spec: GenerationServiceSpec) -> list[dict[str, Any]]:
-    """What the operator tells the service, then what the user says; the user wins, and may refer to ours as $(NAME)."""
-    targets = spec.targets
-    provided: list[dict[str, Any]] = [
-        {"name": "GENERATION_SERVICE_NAME", "value": name},
-        {"name": "GENERATION_SERVICE_PORT", "value": str(spec.port)},
-        {"name": "GENERATION_SERVICE_CONCURRENT_WORKFLOWS", "value": str(targets.concurrent_workflows)},
-        # One call of the generator each must not make them wait for one another.
-        {"name": "GENERATION_SERVICE_AI_API_CONCURRENCY", "value": str(targets.concurrent_workflows)},
-        {"name": "GENERATION_SERVICE_WORKFLOW_DEADLINE_SECONDS", "value": str(targets.workflow_duration_seconds)},
-        {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-    ]
-    chosen = {variable.name for variable in spec.env}
-    return [entry for entry in provided if entry["name"] not in chosen] + [_variable(entry) for entry in spec.env]
-
-
-def _variable(variable: EnvVar) -> dict[str, Any]:
-    return variable.model_dump(by_alias=True, exclude_none=True)
+def _placement(template: PodTemplate) -> dict[str, Any]:
+    """Where the pods may run and what they are run with, as far as the resource says."""
+    said = as_said(template)
+    fields = ("nodeSelector", "tolerations", "affinity", "imagePullSecrets", "priorityClassName", "runtimeClassName")
+    return {field: said[field] for field in fields if said.get(field)}

@@ -8,6 +8,7 @@ one that writes, in both directions, within bounds that `floor.py` says.
 from typing import Any, Final
 
 from generation_operator.api.kinds import DEPLOYMENT, HPA, Manifest
+from generation_operator.api.model import as_said
 from generation_operator.api.quantity import parse_quantity
 from generation_operator.api.resource import GenerationService
 from generation_operator.api.spec import Engine, GenerationServiceSpec, Mode, Policy, Scaling
@@ -21,8 +22,14 @@ _WITH_SCORE: Final = 70
 _WITH_TARGETS: Final = 90
 
 
-def hpa(service: GenerationService) -> Manifest | None:
-    """The HPA, with engine Floor without bounds; None in mode Recommend, in which nothing may write replicas."""
+def hpa(service: GenerationService, *, custom_metrics: bool = True) -> Manifest | None:
+    """The HPA, with engine Floor without bounds; None in mode Recommend, in which nothing may write replicas.
+
+    Args:
+        service: the parsed resource.
+        custom_metrics: whether the cluster has a custom metrics API. A metric that cannot be had keeps the HPA from
+            lowering, so it is left out.
+    """
     if service.mode is Mode.RECOMMEND:
         return None
     scaling = service.spec.scaling
@@ -34,21 +41,27 @@ def hpa(service: GenerationService) -> Manifest | None:
                 "name": names.deployment(service.key.name),
             },
             **({} if scaling.engine is Engine.FLOOR else _own_bounds(scaling)),
-            "metrics": [
-                {
-                    "type": "Resource",
-                    "resource": {
-                        "name": "cpu",
-                        "target": {
-                            "type": "Utilization",
-                            "averageUtilization": cpu_percent(service.spec),
-                        },
-                    },
-                }
-            ],
-            "behavior": _behavior(service.mode, scaling.engine),
+            "metrics": _metrics(service.spec, custom_metrics=custom_metrics),
+            "behavior": _behavior(service.mode, scaling),
         }
     }
+
+
+def _metrics(spec: GenerationServiceSpec, *, custom_metrics: bool) -> list[dict[str, Any]]:
+    """What the HPA watches; the most demanding one counts."""
+    guard = spec.scaling.horizontal_pod_autoscaler
+    metrics = [_resource("cpu", cpu_percent(spec))]
+    if guard.memory_percent is not None:
+        metrics.append(_resource("memory", guard.memory_percent))
+    if guard.requests_per_second is not None and custom_metrics:
+        target = {"type": "AverageValue", "averageValue": str(guard.requests_per_second)}
+        metrics.append({"type": "Pods", "pods": {"metric": {"name": guard.requests_metric}, "target": target}})
+    return metrics
+
+
+def _resource(name: str, percent: int) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": name, "target": target}}
 
 
 def cpu_percent(spec: GenerationServiceSpec) -> int:
@@ -68,26 +81,17 @@ def _own_bounds(scaling: Scaling) -> dict[str, int]:
     return {"minReplicas": scaling.min_replicas, "maxReplicas": scaling.max_replicas}
 
 
-def _behavior(mode: Mode, engine: Engine) -> dict[str, Any]:
+def _behavior(mode: Mode, scaling: Scaling) -> dict[str, Any]:
     """All of it is said, also what the API server would fill in, so that all of it is ours.
 
-    Scaling up follows the performance guide: within 60 s of seeing the need, at most doubling per 30 s or four pods per
-    60 s, whichever is more. Scaling down, which engine Floor alone leaves to the HPA, has no window of its own in the
-    manifest: the controller's applies, 300 s unless the cluster says otherwise, which is the guide's number too.
+    The window for scaling down alone may be left to the controller, whose own is 300 s unless the cluster says
+    otherwise, which is the guide's number too.
     """
-    lowers = engine is Engine.FLOOR and mode is not Mode.PAUSED
-    return {
-        "scaleUp": {
-            "stabilizationWindowSeconds": 60,
-            "selectPolicy": "Disabled" if mode is Mode.PAUSED else "Max",
-            "policies": [
-                {"type": "Percent", "value": 100, "periodSeconds": 30},
-                {"type": "Pods", "value": 4, "periodSeconds": 60},
-            ],
-        },
-        "scaleDown": {
-            "selectPolicy": "Max" if lowers else "Disabled",
-            # The API server's default. Without effect while disabled; said because it would appear anyway.
-            "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
-        },
-    }
+    said = scaling.horizontal_pod_autoscaler.behavior
+    lowers = scaling.engine is Engine.FLOOR and mode is not Mode.PAUSED
+    up, down = as_said(said.scale_up), as_said(said.scale_down)
+    if mode is Mode.PAUSED:
+        up["selectPolicy"] = "Disabled"
+    if not lowers:
+        down["selectPolicy"] = "Disabled"
+    return {"scaleUp": up, "scaleDown": down}

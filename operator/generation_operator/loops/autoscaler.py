@@ -16,8 +16,10 @@ from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, M
 from generation_operator.api.resource import GenerationService, Key
 from generation_operator.cluster.ports import ClusterApi, ClusterError
 from generation_operator.decide.floors import floor_in_force
+from generation_operator.decide.history import recalled
 from generation_operator.decide.step import step
 from generation_operator.decide.types import Seconds, SignalName, State
+from generation_operator.decide.vertical import may_resize
 from generation_operator.desired import names
 from generation_operator.loops.actuation import Actuator, Removal, Turn
 from generation_operator.loops.events import changed_standing, scaled
@@ -81,8 +83,9 @@ class Autoscaler:
         self._prometheus_default_url = prometheus_default_url
         self._tick_seconds = tick_seconds
         self._witness = witness or Nobody()
-        self._services = Services(store)
+        self.services: Final = Services(store)
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
+        self._past: dict[Key, tuple[str, Mapping[int, float]]] = {}  # to be remembered at the next tick
         self._standings = Standings(store, keep_seconds=keep_manual_seconds)
         self._needs = Needs()
         self._actuator = Actuator(cluster, store, removal)
@@ -99,6 +102,10 @@ class Autoscaler:
             period = self._tick_seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - not for secrets
             await asyncio.sleep(max(0.0, started + period - loop.time()))
 
+    def remind(self, service: GenerationService, rates: Mapping[int, float]) -> None:
+        """Remember at the next tick what arrived before the start: workflows per second by slot."""
+        self._past[service.key] = service.uid, rates
+
     async def tick(self, now: Seconds) -> None:
         """Look at every resource once.
 
@@ -106,7 +113,7 @@ class Autoscaler:
             now: Unix seconds.
         """
         with self._timed(Phase.OBSERVE):
-            readings = await self._metrics.read([self._ask(known.service) for known in self._services.all()])
+            readings = await self._metrics.read([self._ask(known.service) for known in self.services.all()])
         with self._timed(Phase.DECIDE):
             turns = await self._decide(readings, now)
         with self._timed(Phase.ACTUATE):
@@ -144,7 +151,7 @@ class Autoscaler:
 
     def _turn(self, key: Key, reading: Reading, now: Seconds) -> Turn | None:
         """Observe one service and decide. It is looked up again: it may have been paused while Prometheus answered."""
-        known = self._services.get(key)
+        known = self.services.get(key)
         if known is None:
             return None
         deployment = self._deployment(known.service)
@@ -161,7 +168,7 @@ class Autoscaler:
             override=None if standing.manual is None else standing.manual.override(),
             guard=self._needs.held(service, observation.guard, now),
         )
-        before = self._state(service)
+        before = self._reminded(service, self._state(service), now)
         after, decision = step(known.policy, before, observation, now)
         return Turn(service, observation, before, after, decision, had_standing=had_standing, standing=standing)
 
@@ -207,6 +214,12 @@ class Autoscaler:
         resource = self._store.get(GENERATION_SERVICE, service.key) or {}
         return state_from_status(resource.get("status") or {})
 
+    def _reminded(self, service: GenerationService, state: State, now: Seconds) -> State:
+        uid, rates = self._past.pop(service.key, ("", {}))
+        if uid != service.uid:
+            return state
+        return dataclasses.replace(state, memory=recalled(state.memory, rates, now))
+
     def _deployment(self, service: GenerationService) -> Manifest | None:
         """The Deployment if it is this resource's: one that only has its name is nobody's to scale."""
         deployment = self._store.get(DEPLOYMENT, Key(service.key.namespace, names.deployment(service.key.name)))
@@ -225,12 +238,14 @@ def _autoscaling(turn: Turn) -> Autoscaling:
     spec = turn.service.spec
     return Autoscaling(
         turn.observation,
-        turn.decision,
+        # What each stage said takes as much room as all the rest, and is told by the decision log alone.
+        dataclasses.replace(turn.decision, lines=()),
         turn.after,
         turn.write_error,
         standing=turn.standing,
         verdicts=verdicts(spec, turn.observation),
         floor=floor_in_force(spec.scaling, turn.after, turn.decision.at),
+        may_resize=may_resize(turn.after, turn.decision, turn.decision.at),
     )
 
 
@@ -250,6 +265,7 @@ def _telling(autoscaling: Autoscaling) -> tuple[object, ...]:
         autoscaling.write_error,
         autoscaling.standing,
         autoscaling.floor,
+        autoscaling.may_resize,
         tuple((verdict.met, (verdict.budget_remaining_percent or 0) // 10) for verdict in autoscaling.verdicts),
     )
 

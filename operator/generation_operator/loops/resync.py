@@ -10,10 +10,12 @@ Of kinds that may scale a Deployment of ours it lists everybody's objects, and k
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from generation_operator.api.kinds import (
     CONFIG_MAP,
+    CUSTOM_METRICS_GROUP,
     DEPLOYMENT,
     GENERATION_SERVICE,
     HPA,
@@ -105,13 +107,18 @@ class Resync:
             self._enqueue(key)
 
     async def _refresh_pods(self) -> None:
-        listed = [await self._cluster.list(POD, namespace, label_selector=_OURS) for namespace in self._namespaces]
+        lean = partial(self._store.lean, POD)
+        listed = [
+            await self._cluster.list(POD, namespace, label_selector=_OURS, transform=lean)
+            for namespace in self._namespaces
+        ]
         self._store.pods.replace(pod for pods in listed for pod in pods)
 
     async def _refresh_available(self) -> None:
         available = Available(
             vertical_pod_autoscaler=await self._refresh_optional(VPA, ""),
             pod_monitor=await self._refresh_optional(POD_MONITOR, _OURS),
+            custom_metrics=await self._cluster.serves(CUSTOM_METRICS_GROUP),
         )
         if available != self._available:
             _log.info("optional APIs: %s", available)
@@ -136,7 +143,8 @@ class Resync:
         listed: dict[Key, Manifest] = {}
         foreign: dict[Key, Manifest] = {}
         for namespace in self._namespaces:
-            for manifest in await self._cluster.list(kind, namespace, label_selector=selector):
+            lean = partial(self._store.lean, kind)
+            for manifest in await self._cluster.list(kind, namespace, label_selector=selector, transform=lean):
                 ours = kind not in RIVALS or is_ours(manifest)
                 (listed if ours else foreign)[key_of(manifest)] = manifest
         for key in (claimants & self._store.claimants(kind)) | foreign.keys():
@@ -149,5 +157,6 @@ class Resync:
             _log.info("%s %s is gone", kind.kind, key)
             self._store.remove(kind, key)
         for key, manifest in listed.items():
-            if key in now or key not in before:
+            # Nearly all of them are as they were, and keeping one takes longer than finding that out.
+            if (key in now or key not in before) and not self._store.knows(kind, manifest):
                 self._store.put(kind, manifest)

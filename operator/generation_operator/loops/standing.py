@@ -28,7 +28,8 @@ class Standings:
     def __init__(self, store: Store, *, keep_seconds: float) -> None:
         self._store = store
         self._keep_seconds = keep_seconds
-        self._traces: dict[Key, tuple[str, Trace, Standing]] = {}  # with the uid: a new resource starts anew
+        # With the uid: a new resource starts anew. With the Deployment as it was at the last look.
+        self._traces: dict[Key, tuple[str, Manifest, Trace, Standing]] = {}
 
     def look(
         self, service: GenerationService, status: Mapping[str, Any], deployment: Manifest, now: Seconds
@@ -41,21 +42,24 @@ class Standings:
             deployment: its Deployment as last seen.
             now: Unix seconds.
         """
-        uid, trace, before = self._traces.get(service.key, ("", Trace(), Standing()))
+        uid, looked_at, trace, before = self._traces.get(service.key, ("", {}, Trace(), Standing()))
         first = uid != service.uid
         if first:
             manual = manual_from_status(status)
+            looked_at = {}
             trace, before = remembered(manual, keep_seconds=self._keep_seconds), Standing(manual=manual)
         if service.mode is Mode.RECOMMEND:
             # Nothing of ours writes, so whoever does is in nobody's way.
-            trace, found = Trace(), Standing()
+            looked_at, trace, found = {}, Trace(), Standing()
         else:
-            trace = noticed(trace, deployment, keep_seconds=self._keep_seconds, now=now)
+            # The same object again, and nothing noticed that time would make forgotten: there is nothing new to notice.
+            if deployment is not looked_at or trace.writes:
+                looked_at, trace = deployment, noticed(trace, deployment, keep_seconds=self._keep_seconds, now=now)
             claims = self._store.claims_on(key_of(deployment))
             found = standing(trace, claims, keep_seconds=self._keep_seconds, now=now)
         if first and conflicted_before(status):
             before = dataclasses.replace(before, rivals=found.rivals)  # told before the restart
-        self._traces[service.key] = service.uid, trace, found
+        self._traces[service.key] = service.uid, looked_at, trace, found
         return before, found
 
     def forget_all_but(self, keys: Collection[Key]) -> None:

@@ -20,7 +20,6 @@ MOST_PODS: Final = 16  # of one service in one round; the mean of 16 is within a
 # Of these 16, so many are others in the next round: over time all are seen, and most can be compared with before.
 _NEW_EACH_ROUND: Final = 2
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=1.0)
-_CONNECTIONS: Final = 100
 _ANSWER_BYTES: Final = 4096
 # After 3 failures in a row a pod is asked every 30 s only: where the operator cannot reach pods at all (it runs outside
 # the cluster, a NetworkPolicy), that costs next to nothing.
@@ -43,11 +42,16 @@ class Probe(Protocol):
 
 
 class HttpProbe:
-    """A `Probe` over HTTP, with one pool of connections. To be used in the loop that it is made in."""
+    """A `Probe` over HTTP, with one pool of connections. To be used in the loop that it is made in.
 
-    def __init__(self) -> None:
+    Args:
+        connections: at a time. As many as pods are asked in one round: a pod that drops what it is sent keeps its
+            connection for the whole second, and with fewer than that those that answer would wait behind it in vain.
+    """
+
+    def __init__(self, connections: int) -> None:
         # No cookies, no proxies of the environment, no redirects: a pod answers itself or not at all.
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, limit_per_host=2, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(limit=connections, limit_per_host=2, use_dns_cache=False)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )

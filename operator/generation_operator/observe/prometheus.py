@@ -65,6 +65,12 @@ Outcome = Answers | str  # a text says why there are no answers
 
 
 def connect(url: str) -> Client:
+    """The client for one server. Raises `ValueError`: this is no URL of a server."""
+    client: Client = connection(url)
+    return client
+
+
+def connection(url: str) -> PrometheusConnect:
     """A client of prometheus-api-client; nothing is sent yet. Its session is shared by threads that only send GETs.
 
     Raises:
@@ -75,10 +81,7 @@ def connect(url: str) -> Client:
         raise ValueError("a URL needs a host")
     session = requests.Session()
     session.hooks["response"].append(_bounded)
-    client: Client = PrometheusConnect(
-        url.rstrip("/"), retry=_RETRY, timeout=(CONNECT_SECONDS, QUERY_SECONDS), session=session
-    )
-    return client
+    return PrometheusConnect(url.rstrip("/"), retry=_RETRY, timeout=(CONNECT_SECONDS, QUERY_SECONDS), session=session)
 
 
 def _bounded(response: requests.Response, **_: object) -> None:

@@ -69,6 +69,11 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
     }
 
 
+def arrivals_over(seconds: int) -> str:
+    """Workflows per second that arrived in the last so many seconds."""
+    return _joined("sum", f"rate(generation_service_workflows_arrived_total[{seconds:d}s])")
+
+
 def _missed(window: str) -> str:
     """The share of workflows that missed: rejected, failed, abandoned, or stopped at their deadline, the target."""
     missed = f'increase(generation_service_requests_total{{outcome="error"}}[{window}])'

@@ -12,6 +12,8 @@ from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.floors import Floor
 from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
+from generation_operator.desired import names
+from generation_operator.observe.keeping import Keeper
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.targets import Verdict
@@ -28,6 +30,7 @@ class Autoscaling:
     standing: Standing = field(default_factory=Standing)  # who else has a say
     verdicts: tuple[Verdict, ...] = ()  # on the declared targets
     floor: Floor | None = None  # the least that is kept now
+    may_resize: bool = False  # whether memory requests of running pods may be moved now
 
 
 class Store:
@@ -35,7 +38,11 @@ class Store:
 
     def __init__(self) -> None:
         self.pods: Final = PodIndex()
+        self._keeper = Keeper()
         self._objects: dict[Kind, dict[Key, Manifest]] = {}
+        # By the uid of who controls them: to look for one service's children through all objects would make the time
+        # for all services grow with their square (5,000 services: 50,000 objects, each time).
+        self._controlled: dict[str, set[tuple[Kind, Key]]] = {}
         self._autoscaling: dict[Key, Autoscaling] = {}
         # Of foreign objects only what they claim is kept: a cluster may have thousands of HPAs that are not ours.
         self._claims: dict[tuple[Kind, Key], Claim] = {}
@@ -48,11 +55,30 @@ class Store:
         """
         objects = self._objects.setdefault(kind, {})
         key = key_of(manifest)
-        if key not in objects or not _is_older(manifest, objects[key]):
-            objects[key] = manifest
+        if key in objects and _is_older(manifest, objects[key]):
+            return
+        self._forget_controller(kind, key)
+        objects[key] = self._keeper.kept(kind, manifest)
+        controller = names.controller_uid(manifest)
+        if controller is not None:
+            self._controlled.setdefault(controller, set()).add((kind, key))
+
+    def lean(self, kind: Kind, manifest: Manifest) -> Manifest:
+        """The object as it is, or would be, here."""
+        seen = self.get(kind, key_of(manifest))
+        return seen if seen is not None and self.knows(kind, manifest) else self._keeper.kept(kind, manifest)
+
+    def knows(self, kind: Kind, manifest: Manifest) -> bool:
+        """Whether this very version of the object is here already."""
+        seen = self.get(kind, key_of(manifest))
+        identity = ("uid", "resourceVersion")
+        return seen is not None and all(
+            seen["metadata"].get(part) == manifest["metadata"].get(part) for part in identity
+        )
 
     def remove(self, kind: Kind, key: Key) -> None:
         """Forget an object; with a `GenerationService` also what was decided for it."""
+        self._forget_controller(kind, key)
         self._objects.get(kind, {}).pop(key, None)
         if kind is GENERATION_SERVICE:
             self._autoscaling.pop(key, None)
@@ -64,6 +90,10 @@ class Store:
     def keys(self, kind: Kind) -> frozenset[Key]:
         """Keys of all objects of a kind."""
         return frozenset(self._objects.get(kind, ()))
+
+    def controlled(self, uid: str) -> list[tuple[Kind, Manifest]]:
+        """What is controlled by the object with this uid, in no particular order."""
+        return [(kind, self._objects[kind][key]) for kind, key in self._controlled.get(uid, ())]
 
     def put_claim(self, kind: Kind, key: Key, claim: Claim | None) -> None:
         """Remember what a foreign object claims; None: nothing, or it is gone."""
@@ -98,6 +128,15 @@ class Store:
         """Remember what the autoscaler decided; ignored for a service that is gone."""
         if self.get(GENERATION_SERVICE, key) is not None:
             self._autoscaling[key] = value
+
+    def _forget_controller(self, kind: Kind, key: Key) -> None:
+        seen = self.get(kind, key)
+        controller = None if seen is None else names.controller_uid(seen)
+        if controller is None:
+            return
+        self._controlled[controller].discard((kind, key))
+        if not self._controlled[controller]:
+            del self._controlled[controller]
 
 
 def _is_older(manifest: Manifest, known: Manifest) -> bool:

@@ -15,9 +15,9 @@ from generation_operator.api.quantity import parse_quantity
 
 # Fields that tell the items of a list apart, most specific first. Only a field that all items have, each with another
 # value, is used; a list without one is compared by position and length, as the API server replaces it whole.
-_ITEM_KEYS: Final = ("mountPath", "uid", "name", "containerPort", "port", "topologyKey", "key")
-# Maps of quantities. The API server writes them in a form of its own: 1000m becomes 1.
-_QUANTITIES: Final = frozenset({"requests", "limits", "minAllowed", "maxAllowed"})
+_ITEM_KEYS: Final = ("mountPath", "uid", "name", "containerPort", "port", "topologyKey")
+# Quantities, and maps of them. The API server writes them in a form of its own: 1000m becomes 1.
+_QUANTITIES: Final = frozenset({"requests", "limits", "minAllowed", "maxAllowed", "averageValue", "sizeLimit"})
 
 
 def covers(live: object, desired: object) -> bool:
@@ -34,8 +34,8 @@ def _field_covered(live: Mapping[str, Any], name: str, desired: object) -> bool:
     if name not in live:
         # The API server leaves empty values out of what it stores.
         return desired is None or (isinstance(desired, str | list | Mapping) and not desired)
-    if name in _QUANTITIES and isinstance(desired, Mapping) and isinstance(live[name], Mapping):
-        return all(_same_quantity(live[name].get(resource), value) for resource, value in desired.items())
+    if name in _QUANTITIES:
+        return _same_quantities(live[name], desired)
     return covers(live[name], desired)
 
 
@@ -55,6 +55,12 @@ def _item_key(items: Sequence[Any]) -> str | None:
         if all(isinstance(value, str | int) for value in values) and len(set(values)) == len(values):
             return key
     return None
+
+
+def _same_quantities(live: object, desired: object) -> bool:
+    if isinstance(live, Mapping) and isinstance(desired, Mapping):
+        return all(_same_quantity(live.get(resource), value) for resource, value in desired.items())
+    return _same_quantity(live, desired)
 
 
 def _same_quantity(live: object, desired: object) -> bool:

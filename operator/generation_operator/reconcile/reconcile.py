@@ -39,6 +39,10 @@ _CHILD_KINDS: Final = (HPA, VPA, POD_MONITOR, PDB, DEPLOYMENT, SERVICE, CONFIG_M
 _OPTIONAL_KINDS: Final = (VPA, POD_MONITOR)
 
 
+class _GoingError(Exception):
+    """The resource is deleted, and its watch event has not arrived yet."""
+
+
 class Reconciler:
     """Reconciles resources by key.
 
@@ -79,13 +83,22 @@ class Reconciler:
         except InvalidSpecError as error:
             await self._publish(resource, status.of_invalid(resource, error, now=self._clock()))
             return
-        failures = await self._converge(service)
+        try:
+            failures = await self._converge(service)
+        except _GoingError:
+            return
         await self._publish(resource, self._status(service, resource, failures))
         if failures:
             raise failures[0].error
 
     async def _converge(self, service: GenerationService) -> list[Failure]:
-        wanted = children(service, cluster_domain=self._cluster_domain, available=self._available())
+        autoscaling = self._store.autoscaling(service.key)
+        wanted = children(
+            service,
+            cluster_domain=self._cluster_domain,
+            available=self._available(),
+            may_resize=autoscaling is not None and autoscaling.may_resize,
+        )
         failures: list[Failure] = []
         for manifest in wanted:
             try:
@@ -109,6 +122,8 @@ class Reconciler:
             raise ConflictError(
                 409, f"exists and belongs to somebody else: remove it, or give {service.key.name} another name"
             )
+        if live is not None and names.controller_uid(live) is None:
+            await self._expect_here(service)
         # The one child whose replica count is not ours.
         scaled = kind == DEPLOYMENT and "replicas" not in manifest["spec"]
         if live is None and scaled:
@@ -123,6 +138,23 @@ class Reconciler:
         if kind == HPA and service.spec.scaling.engine is Engine.DIRECT and handover.floor_holds_any(live):
             live = await handover.let_go(self._cluster, manifest)
         self._store.put(kind, live)
+
+    async def _expect_here(self, service: GenerationService) -> None:
+        """Ask the API server itself whether the resource is there to stay, before it adopts a child.
+
+        `kubectl delete --cascade=orphan` takes the owner from each child, after it has marked the resource. The watch
+        of the children may be ahead of the one of resources; to give a child its owner back in between would have it
+        collected with that owner. Controllers of Kubernetes ask the same before they adopt.
+
+        Raises:
+            _GoingError: it is gone or going, or another one has its name.
+        """
+        try:
+            resource = await self._cluster.get(GENERATION_SERVICE, service.key.namespace, service.key.name)
+        except NotFoundError as error:
+            raise _GoingError from error
+        if _is_going(resource) or resource["metadata"]["uid"] != service.uid:
+            raise _GoingError
 
     async def _replicas(self, service: GenerationService) -> int:
         """The count as it is at this moment: bounds that are made for an older one would move it."""
@@ -144,15 +176,13 @@ class Reconciler:
         keep = {(kind_of(manifest), key_of(manifest)) for manifest in wanted}
         found = [
             live
-            for kind in _CHILD_KINDS
-            for key in sorted(self._store.keys(kind))
-            if key.namespace == service.key.namespace
-            and (kind, key) not in keep
-            and (live := self._store.get(kind, key)) is not None
+            for kind, live in self._store.controlled(service.uid)
+            if kind in _CHILD_KINDS
+            and (kind, key_of(live)) not in keep
             and names.is_managed(live)
-            and names.controller_uid(live) == service.uid
             and not _is_going(live)
         ]
+        found.sort(key=lambda live: (_CHILD_KINDS.index(kind_of(live)), key_of(live)))
         if settled and self._proxy_rolled_out(service):
             return found
         # Pods of the proxy that are not replaced yet, and a rollback, still mount the old configuration.
@@ -176,7 +206,7 @@ class Reconciler:
             autoscaling=self._store.autoscaling(service.key),
             failures=failures,
             now=self._clock(),
-            vertical_available=self._available().vertical_pod_autoscaler,
+            available=self._available(),
         )
 
     async def _publish(self, resource: Manifest, new: dict[str, Any]) -> None:

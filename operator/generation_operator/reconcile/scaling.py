@@ -5,9 +5,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from generation_operator.api.conditions import Condition, ConditionReason, ConditionStatus, ConditionType
+from generation_operator.api.kinds import CUSTOM_METRICS_GROUP
 from generation_operator.api.resource import GenerationService
-from generation_operator.api.spec import Mode, VerticalMode
+from generation_operator.api.spec import Engine, Mode, VerticalMode
+from generation_operator.decide.guard import SWITCHED_OFF
 from generation_operator.decide.types import Reason, Seconds
+from generation_operator.desired import names
+from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import Manual
 from generation_operator.observe.store import Autoscaling
 from generation_operator.reconcile.judging import judged
@@ -27,21 +31,19 @@ _LIMITS: Final = {
 }
 
 
-def conditions(
-    service: GenerationService, autoscaling: Autoscaling | None, *, vertical_available: bool
-) -> list[Condition]:
+def conditions(service: GenerationService, autoscaling: Autoscaling | None, *, available: Available) -> list[Condition]:
     """All of them.
 
     Args:
         service: the parsed resource.
         autoscaling: what was last decided; None before the first tick.
-        vertical_available: whether the API server knows the VerticalPodAutoscaler.
+        available: which optional APIs there are.
     """
     return [
-        judged(service, ConditionType.ABLE_TO_SCALE, *_able_to_scale(service, autoscaling)),
+        judged(service, ConditionType.ABLE_TO_SCALE, *_able_to_scale(service, autoscaling, available)),
         judged(service, ConditionType.SCALING_ACTIVE, *_scaling_active(service, autoscaling)),
         judged(service, ConditionType.SCALING_LIMITED, *_scaling_limited(autoscaling)),
-        judged(service, ConditionType.VERTICAL_SCALING_ACTIVE, *_vertical_scaling_active(service, vertical_available)),
+        judged(service, ConditionType.VERTICAL_SCALING_ACTIVE, *_vertical(service, autoscaling, available)),
         judged(service, ConditionType.OWNERSHIP_CONFLICT, *_ownership_conflict(autoscaling)),
         judged(service, ConditionType.PAUSED, *_paused(service)),
     ]
@@ -68,16 +70,20 @@ def conflicted_before(status: Mapping[str, Any]) -> bool:
     )
 
 
-def _able_to_scale(service: GenerationService, autoscaling: Autoscaling | None) -> Verdict:
+def _able_to_scale(service: GenerationService, autoscaling: Autoscaling | None, available: Available) -> Verdict:
     """Whether decisions are carried out.
 
-    mode       rivals | last write | AbleToScale
-    Paused     any    | -          | False   Paused
-    Recommend  any    | -          | False   NotActive
-    Active     ?      | not tried  | Unknown NotDecidedYet
-    Active     some   | -          | False   OwnershipConflict
-    Active     none   | failed     | False   ScaleFailed
-    Active     none   | succeeded  | True    ReadyToScale
+    mode       rivals | last write | the guard's metrics | AbleToScale
+    Paused     any    | -          | any                 | False   Paused
+    Recommend  any    | -          | any                 | False   NotActive
+    Active     ?      | not tried  | any                 | Unknown NotDecidedYet
+    Active     some   | -          | any                 | False   OwnershipConflict
+    Active     none   | failed     | any                 | False   ScaleFailed
+    Active     none   | succeeded  | switched off (*)    | False   SwitchedOff
+    Active     none   | succeeded  | one cannot be had   | True    GuardIncomplete
+    Active     none   | succeeded  | all can be had      | True    ReadyToScale
+
+    (*) With engine Floor, where the HorizontalPodAutoscaler alone writes the count. Engine Direct raises 0 itself.
     """
     by_mode = _by_mode(service)
     if by_mode is not None:
@@ -93,6 +99,25 @@ def _able_to_scale(service: GenerationService, autoscaling: Autoscaling | None) 
     if autoscaling.write_error is not None:
         message = f"the replica count could not be written: {autoscaling.write_error}"
         return ConditionStatus.FALSE, ConditionReason.SCALE_FAILED, message
+    return _with_the_hpa(service, autoscaling, available)
+
+
+def _with_the_hpa(service: GenerationService, autoscaling: Autoscaling, available: Available) -> Verdict:
+    """Whether the HorizontalPodAutoscaler does its part; the last three rows of `_able_to_scale`."""
+    if service.spec.scaling.engine is Engine.FLOOR and autoscaling.observation.guard.reason == SWITCHED_OFF:
+        deployment, least = names.deployment(service.key.name), service.spec.scaling.min_replicas
+        message = (
+            "somebody set 0 replicas, and at 0 the HorizontalPodAutoscaler does nothing: to go on, "
+            f"kubectl scale deployment/{deployment} --replicas={least}"
+        )
+        return ConditionStatus.FALSE, ConditionReason.SWITCHED_OFF, message
+    if service.spec.scaling.horizontal_pod_autoscaler.requests_per_second is not None and not available.custom_metrics:
+        message = (
+            "decisions are carried out. The HorizontalPodAutoscaler goes without requestsPerSecond: the cluster has no "
+            f"{CUSTOM_METRICS_GROUP}: install an adapter for it, or remove "
+            "spec.scaling.horizontalPodAutoscaler.requestsPerSecond"
+        )
+        return ConditionStatus.TRUE, ConditionReason.GUARD_INCOMPLETE, message
     return ConditionStatus.TRUE, ConditionReason.READY_TO_SCALE, "decisions are carried out"
 
 
@@ -158,23 +183,35 @@ def _scaling_limited(autoscaling: Autoscaling | None) -> Verdict:
     return ConditionStatus.TRUE, *found
 
 
-def _vertical_scaling_active(service: GenerationService, available: bool) -> Verdict:
+def _vertical(service: GenerationService, autoscaling: Autoscaling | None, available: Available) -> Verdict:
     """Whether requests of memory follow its use.
 
-    mode       API     | VerticalScalingActive
-    Off        any     | False VerticalOff
-    other      missing | False ApiMissing
-    Recommend  there   | False RecommendsOnly
-    other      there   | True  Resizing
+    mode       API     | paused | time | VerticalScalingActive
+    Off        any     | any    | any  | False VerticalOff
+    other      missing | any    | any  | False ApiMissing
+    Recommend  there   | any    | any  | False RecommendsOnly
+    Active     there   | yes    | any  | False Paused
+    Active     there   | no     | bad  | False Resting
+    Active     there   | no     | good | True  Resizing
     """
     mode = service.spec.vertical.mode
     if mode is VerticalMode.OFF:
         return ConditionStatus.FALSE, ConditionReason.VERTICAL_OFF, "spec.vertical.mode is Off"
-    if not available:
+    if not available.vertical_pod_autoscaler:
         message = "the cluster has no VerticalPodAutoscaler: install it, or set spec.vertical.mode to Off"
         return ConditionStatus.FALSE, ConditionReason.API_MISSING, message
-    message = "a VerticalPodAutoscaler recommends requests and changes nothing"
-    return ConditionStatus.FALSE, ConditionReason.RECOMMENDS_ONLY, message
+    if mode is VerticalMode.RECOMMEND:
+        message = "a VerticalPodAutoscaler recommends requests and changes nothing"
+        return ConditionStatus.FALSE, ConditionReason.RECOMMENDS_ONLY, message
+    if service.mode is Mode.PAUSED:
+        return ConditionStatus.FALSE, ConditionReason.PAUSED, "paused: requests stay as they are too"
+    if autoscaling is None or not autoscaling.may_resize:
+        message = (
+            "requests are not moved while an error budget burns, while signals are unusable, and for ten minutes "
+            "after a step of the replicas"
+        )
+        return ConditionStatus.FALSE, ConditionReason.RESTING, message
+    return ConditionStatus.TRUE, ConditionReason.RESIZING, "a VerticalPodAutoscaler moves requests of memory"
 
 
 def _ownership_conflict(autoscaling: Autoscaling | None) -> Verdict:

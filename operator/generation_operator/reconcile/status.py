@@ -20,6 +20,7 @@ from generation_operator.decide.reach import gaps
 from generation_operator.decide.signals import NEEDED
 from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, Spent, State
 from generation_operator.desired import names
+from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import Manual
 from generation_operator.observe.store import Autoscaling
 from generation_operator.reconcile import scaling, targets
@@ -51,7 +52,7 @@ def build(
     autoscaling: Autoscaling | None,
     failures: Sequence[Failure],
     now: float,
-    vertical_available: bool = True,
+    available: Available,
 ) -> dict[str, Any]:
     """The status of a resource whose spec is understood.
 
@@ -62,7 +63,7 @@ def build(
         autoscaling: what was last decided; None before the first tick, which keeps what the status says.
         failures: children that could not be written just now.
         now: Unix seconds, for transition times.
-        vertical_available: whether the API server knows the VerticalPodAutoscaler.
+        available: which optional APIs there are.
     """
     told = targets.entries(previous.get("targets") or (), () if autoscaling is None else autoscaling.verdicts)
     workload = _workload_available(service, deployment)
@@ -70,7 +71,7 @@ def build(
         _ready(service, workload, failures),
         workload,
         _metrics_available(service, autoscaling),
-        *scaling.conditions(service, autoscaling, vertical_available=vertical_available),
+        *scaling.conditions(service, autoscaling, available=available),
         targets.targets_met(service, told),
         _targets_reachable(service),
     ]

@@ -38,6 +38,7 @@ class Admission:
         self._clock = clock
         self._observer = observer
         self._backlog = Backlog(queued=0, oldest_seconds=0.0, replicas=1)
+        self._entering = 0  # workflows let in and on their way into the store: no count has seen them yet
         self._since = 0  # workflows put into the store minus those taken out, here, since the backlog was counted
         self._chats_waiting = 0
         self._running_seconds = 1.0  # smoothed; a guess until the first piece of work is done
@@ -52,7 +53,8 @@ class Admission:
     @property
     def queue_length(self) -> float:
         """Pieces of work that wait: this replica's own and its share of what waits in the store."""
-        return self._chats_waiting + max(0.0, self._backlog.queued / self._backlog.replicas + self._since)
+        stored = max(0.0, self._backlog.queued / self._backlog.replicas + self._since)
+        return self._chats_waiting + self._entering + stored
 
     @property
     def backlog(self) -> Backlog:
@@ -65,12 +67,17 @@ class Admission:
         self._since = 0
 
     def enter(self) -> None:
-        """Admit one workflow to the queue. Raises `DrainingError`, `QueueFullError`."""
+        """Admit one workflow to the queue; `entered` must follow. Raises `DrainingError`, `QueueFullError`."""
         self._check()
-        self._since += 1
+        self._entering += 1
+
+    def entered(self, *, stored: bool) -> None:
+        """Note whether a workflow that was admitted is in the store's queue now."""
+        self._entering -= 1
+        self._since += stored
 
     def left_queue(self) -> None:
-        """Note that a workflow of the store's queue was taken by this replica, or was not kept after all."""
+        """Note that a workflow of the store's queue was taken by this replica."""
         self._since -= 1
 
     async def work(self, do: Callable[[], Awaitable[None]]) -> None:

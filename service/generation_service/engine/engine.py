@@ -102,8 +102,7 @@ class Engine:
             submitted = await self.store.submit(workflow, idempotency)
             created = submitted.created
         finally:
-            if not created:
-                self.admission.left_queue()
+            self.admission.entered(stored=created)
         return submitted
 
     async def retry(self, workflow_id: str) -> Record | None:
@@ -114,8 +113,7 @@ class Engine:
             record = await self.store.retry(workflow_id)
             queued = record is not None
         finally:
-            if not queued:
-                self.admission.left_queue()
+            self.admission.entered(stored=queued)
         return record
 
     async def ended(self, workflow_id: str, seconds: float) -> Record | None:

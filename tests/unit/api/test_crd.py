@@ -18,7 +18,8 @@ def schema() -> dict[str, Any]:
 
 def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
-    for child in (*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])):
+    inner = [node[field] for field in ("items", "additionalProperties") if field in node]
+    for child in (*node.get("properties", {}).values(), *inner):
         yield from nodes(child)
 
 
@@ -38,15 +39,17 @@ def test_lint_finds_what_the_conventions_forbid() -> None:
             "text": {"type": "string", "description": "Endless."},
             "list": {"type": "array", "description": "Endless.", "items": {"type": "integer"}},
             "silent": {"type": "integer"},
+            "map": {"type": "object", "description": "Endless.", "additionalProperties": {"type": "string"}},
         },
     }
-    assert len(list(crd.lint(bad))) == 4
+    assert len(list(crd.lint(bad))) == 6
 
 
 def test_schema_is_structural() -> None:
-    forbidden = {"$ref", "anyOf", "allOf", "oneOf", "not", "title", "additionalProperties", "definitions"}
+    forbidden = {"$ref", "anyOf", "allOf", "oneOf", "not", "title", "definitions"}
     for node in nodes(schema()):
         assert not forbidden & node.keys()
+        assert not {"properties", "additionalProperties"} <= node.keys(), "a map or an object, not both"
         assert "type" in node
 
 

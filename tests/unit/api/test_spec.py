@@ -13,6 +13,7 @@ from generation_operator.api.spec import GenerationServiceSpec, Mode
 from spec_rows import ROWS, Row
 
 SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
+STORED = Path(__file__).parents[2] / "stored"
 
 
 def stored(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -95,3 +96,25 @@ def test_extreme_quantity_is_what_the_api_server_makes_of_it(text: str, value: s
 def test_text_that_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a Kubernetes quantity"):
         parse_quantity(text)
+
+
+@pytest.mark.parametrize("file", sorted(STORED.glob("*.yaml")), ids=lambda file: file.stem)
+def test_what_was_stored_in_an_earlier_shape_still_loads_and_means_the_same(file: Path) -> None:
+    resource = yaml.safe_load(file.read_text())
+    spec = parse(stored(resource)).spec
+    wire = spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    for section, said in resource["spec"].items():
+        assert says(wire[section], said), section
+
+
+def says(whole: object, part: object) -> bool:
+    """Whether everything in the part is in the whole."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(name in whole and says(whole[name], value) for name, value in part.items())
+    return whole == part
+
+
+def test_the_newest_shape_is_kept_for_later() -> None:
+    newest = max(STORED.glob("*.yaml"))
+    full = yaml.safe_load((SAMPLES / "full.yaml").read_text())
+    assert yaml.safe_load(newest.read_text())["spec"] == full["spec"], "a new shape: add it to tests/stored"

@@ -127,7 +127,7 @@ async def test_apply_is_a_server_side_apply_with_manager_and_force(cluster: Kube
     await cluster.apply(MANIFEST, manager="m", force=False)
     forced, polite = server.requests
     assert (forced.method, forced.path) == ("PATCH", "/api/v1/namespaces/n/configmaps/a")
-    assert forced.content_type == "application/apply-patch+yaml"
+    assert forced.content_type == "application/apply-patch+yaml; charset=utf-8"
     assert forced.body == MANIFEST
     assert forced.query == {"fieldManager": "m", "force": "true"}
     assert polite.query == {"fieldManager": "m", "force": "false"}
@@ -182,7 +182,7 @@ async def test_list_reads_all_pages_and_names_kinds(cluster: KubeCluster, server
     ]
     first, second = server.requests
     assert first.path == "/api/v1/configmaps"
-    assert first.query == {"labelSelector": "x=y", "limit": "500"}
+    assert first.query == {"labelSelector": "x=y", "limit": "100"}
     assert second.query == first.query | {"continue": "next"}
 
 

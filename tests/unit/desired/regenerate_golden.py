@@ -29,14 +29,57 @@ FULL = (
     .spec(
         port=9000,
         resources={"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"cpu": "2", "memory": "4Gi"}},
+        podTemplate={
+            "labels": {"team": "chat"},
+            "annotations": {"prometheus.io/path": "/numbers"},
+            "nodeSelector": {"pool": "inference"},
+            "tolerations": [{"key": "inference", "operator": "Exists"}],
+            "affinity": {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 10,
+                            "podAffinityTerm": {
+                                "labelSelector": {"matchLabels": {"team": "batch"}},
+                                "topologyKey": "kubernetes.io/hostname",
+                            },
+                        }
+                    ]
+                }
+            },
+            "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": True}}],
+            "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": False}],
+            "serviceAccountName": "chat-reader",
+            "imagePullSecrets": [{"name": "registry"}],
+            "securityContext": {"fsGroup": 2000},
+        },
+        dependencies={
+            "database": {"secretKeyRef": {"name": "chat-database", "key": "url"}},
+            "redis": {"url": "redis://cache:6379/0"},
+            "generator": {"url": "https://llm.example/v1", "apiKey": {"name": "llm", "key": "token"}, "model": "m$1"},
+        },
+        vertical={"mode": "Active"},
     )
+    .scaling(
+        horizontalPodAutoscaler={
+            "cpuPercent": 60,
+            "requestsPerSecond": 100,
+            "behavior": {"scaleUp": {"stabilizationWindowSeconds": 0}},
+        }
+    )
+)
+FLOOR = make_service("a").scaling(
+    engine="Floor",
+    horizontalPodAutoscaler={"memoryPercent": 80, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}}},
 )
 
 
 def golden() -> dict[str, str]:
     """File name -> text of every golden file."""
     minimal = _by_name(children(make_service("a").obj(), cluster_domain=DOMAIN, available=WITH_VPA))
-    full = _by_name(children(FULL.obj(), cluster_domain=DOMAIN, available=WITH_VPA))
+    everything = Available(vertical_pod_autoscaler=True, custom_metrics=True)
+    full = _by_name(children(FULL.obj(), cluster_domain=DOMAIN, available=everything, may_resize=True))
+    floor = _by_name(children(FLOOR.obj(), cluster_domain=DOMAIN, available=WITH_VPA))
     paused = _by_name(
         children(
             make_service("a").mode("Paused").obj(),
@@ -58,6 +101,8 @@ def golden() -> dict[str, str]:
         "hpa": minimal["HorizontalPodAutoscaler/a"],
         "hpa-full": full["HorizontalPodAutoscaler/chat"],
         "hpa-paused": paused["HorizontalPodAutoscaler/a"],
+        "hpa-floor": floor["HorizontalPodAutoscaler/a"],
+        "vpa-active": full["VerticalPodAutoscaler/chat"],
         "vpa": minimal["VerticalPodAutoscaler/a"],
         "proxy-deployment": minimal["Deployment/a-proxy"],
         "proxy-deployment-full": full["Deployment/chat-proxy"],

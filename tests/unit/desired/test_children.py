@@ -186,6 +186,51 @@ def test_another_proxy_configuration_is_another_config_map_that_the_deployment_m
     assert (first, second) == (first_mounted, second_mounted)
 
 
+@pytest.mark.parametrize(
+    ("service", "may_resize", "expected"),
+    [
+        (make_service(), True, "Off"),
+        (make_service().vertical("Active"), True, "InPlaceOrRecreate"),
+        (make_service().vertical("Active"), False, "Off"),
+        (make_service().vertical("Active").mode("Paused"), True, "Off"),
+        (make_service().vertical("Active").mode("Recommend"), True, "InPlaceOrRecreate"),
+    ],
+)
+def test_the_vertical_autoscaler_acts_when_it_may(service: ServiceBuilder, may_resize: bool, expected: str) -> None:
+    wanted = children(service.obj(), cluster_domain="cluster.local", available=VPA, may_resize=may_resize)
+    [found] = [manifest for manifest in wanted if manifest["kind"] == "VerticalPodAutoscaler"]
+    assert found["spec"]["updatePolicy"]["updateMode"] == expected
+
+
+def test_the_vertical_autoscaler_moves_memory_alone_and_stays_below_limit_and_target() -> None:
+    service = make_service().vertical("Active").targets(memory="1500Mi")
+    [policy] = child(service, "VerticalPodAutoscaler", "a")["spec"]["resourcePolicy"]["containerPolicies"]
+    assert policy["controlledResources"] == ["memory"]
+    assert policy["maxAllowed"] == {"memory": str(1500 * 2**20)}
+    assert policy["minAllowed"] == {"memory": str(256 * 2**20)}
+
+
+def test_the_guard_goes_without_a_metric_that_the_cluster_cannot_give() -> None:
+    service = make_service().scaling(horizontalPodAutoscaler={"requestsPerSecond": 100, "memoryPercent": 80})
+    for available, expected in ((VPA, ["cpu", "memory"]), (Available(custom_metrics=True), ["cpu", "memory", "Pods"])):
+        [hpa] = [manifest for manifest in build(service, available) if manifest["kind"] == "HorizontalPodAutoscaler"]
+        named = [metric.get("resource", {}).get("name", metric["type"]) for metric in hpa["spec"]["metrics"]]
+        assert named == expected
+
+
+def test_a_chosen_account_is_used_and_none_is_made() -> None:
+    service = make_service().spec(podTemplate={"serviceAccountName": "mine"})
+    assert "ServiceAccount/a-service" not in listed(build(service))
+    assert child(service, "Deployment", "a")["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+def test_the_users_variable_replaces_one_that_a_dependency_would_set() -> None:
+    service = make_service().spec(dependencies={"redis": {"url": "redis://a"}}).env("GENERATION_SERVICE_REDIS_URL", "b")
+    container = child(service, "Deployment", "a")["spec"]["template"]["spec"]["containers"][0]
+    values = [entry["value"] for entry in container["env"] if entry["name"] == "GENERATION_SERVICE_REDIS_URL"]
+    assert values == ["b"]
+
+
 def scalars(value: Any) -> Iterator[Any]:
     if isinstance(value, dict):
         for item in value.values():

@@ -141,9 +141,10 @@ def test_a_host_that_is_no_dns_name_is_refused(host: str) -> None:
 
 
 HOSTILE = st.text(alphabet=st.sampled_from('abz {};"$\\\n#/'), min_size=6, max_size=40)
+IMAGE = st.text(alphabet=st.sampled_from('abz{};"$\\#/'), min_size=6, max_size=40)
 
 
-@given(HOSTILE, HOSTILE, HOSTILE, st.integers(1, 65535), st.integers(1, 86400))
+@given(IMAGE, IMAGE, HOSTILE, st.integers(1, 65535), st.integers(1, 86400))
 def test_no_text_of_a_spec_reaches_the_configuration(
     image: str, proxy_image: str, env: str, port: int, duration: int
 ) -> None:

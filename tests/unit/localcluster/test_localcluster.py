@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,12 @@ def test_hpa_timing_reaches_the_controller_manager(tmp_path: Path) -> None:
     [manager] = [c for c in components(plan, build.Binaries(tmp_path)) if c.name == "kube-controller-manager"]
     assert "--horizontal-pod-autoscaler-sync-period=1s" in manager.argv
     assert HpaTiming().sync_period == 15, "Kubernetes' own default stays the default"
+
+
+def test_simulated_pods_are_on_this_machine(tmp_path: Path) -> None:
+    networks = [ip_network(Plan("dev", Shape.KWOK, tmp_path, tmp_path, slot, {}).pod_network) for slot in (1, 2)]
+    assert all(network.is_loopback for network in networks)
+    assert not networks[0].overlaps(networks[1])
 
 
 def test_two_clusters_share_no_network_and_no_port(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ async def test_a_watch_event_during_the_write_is_kept() -> None:
     newer["metadata"]["resourceVersion"] = "1000"
     world.cluster.after_read = lambda: world.store.put(DEPLOYMENT, newer)
     await world.tick()
-    assert world.store.get(DEPLOYMENT, A) is newer
+    found = world.store.get(DEPLOYMENT, A)
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == newer["metadata"]["resourceVersion"]
 
 
 async def test_a_watch_event_of_before_the_write_comes_too_late() -> None:

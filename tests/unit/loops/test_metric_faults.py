@@ -123,7 +123,7 @@ class _Service(ServiceBuilder):
 def watching(policy: str, prometheus: Prometheus) -> Iterator[World]:
     """Five replicas, warm, with metrics that are read from `prometheus`."""
     world = World(_Service(policy), replicas=_REPLICAS)
-    source = PrometheusSource(lambda _: prometheus, read_seconds=0.2, clock=lambda: world.now)
+    source = PrometheusSource(lambda _: prometheus, read_seconds=0.5, clock=lambda: world.now)
     world.metrics = source  # type: ignore[assignment]  # the real source in the place of the fake one
     world.autoscaler = world.restarted()
     try:

@@ -44,8 +44,8 @@ class InterruptedCluster(MemoryCluster):
         super().__init__()
         self.meanwhile: Callable[[], None] = lambda: None
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
-        found = await super().list(kind, namespace, label_selector=label_selector)
+    async def list(self, kind: Kind, namespace: str | None = None, **options: Any) -> list[Manifest]:
+        found = await super().list(kind, namespace, **options)
         if kind == CONFIG_MAP:
             self.meanwhile()
         return found
@@ -146,7 +146,9 @@ async def test_version_that_is_newer_than_the_list_is_kept() -> None:
     world.store.put(CONFIG_MAP, listed)
     world.cluster.meanwhile = lambda: world.store.put(CONFIG_MAP, newer)
     await world.resync().once()
-    assert world.store.get(CONFIG_MAP, A) is newer
+    found = world.store.get(CONFIG_MAP, A)
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "99"
 
 
 async def test_failed_list_changes_nothing() -> None:
@@ -156,7 +158,7 @@ async def test_failed_list_changes_nothing() -> None:
     world.cluster.fail("list", ClusterError(503, "overloaded"))
     with pytest.raises(ClusterError, match="overloaded"):
         await world.resync().once()
-    assert world.store.get(DEPLOYMENT, A) is known
+    assert world.store.get(DEPLOYMENT, A) == known
 
 
 async def test_vpa_comes_and_goes_with_its_api() -> None:
@@ -185,10 +187,10 @@ class ForbiddingCluster(MemoryCluster):
         self._kind = kind
         self._status = status
 
-    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> list[Manifest]:
+    async def list(self, kind: Kind, namespace: str | None = None, **options: Any) -> list[Manifest]:
         if kind == self._kind:
             raise ClusterError(self._status, "no")
-        return await super().list(kind, namespace, label_selector=label_selector)
+        return await super().list(kind, namespace, **options)
 
 
 async def test_vpa_that_may_not_be_seen_is_not_available() -> None:

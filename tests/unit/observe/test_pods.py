@@ -1,5 +1,6 @@
 """Which pods are asked when, what becomes of those that do not answer, and the real probe on loopback."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -174,7 +175,7 @@ async def test_the_probe_reads_no_more_than_an_answer_can_have() -> None:
 
 
 async def test_the_probe_takes_a_refused_connection_for_no_answer() -> None:
-    probe = HttpProbe()
+    probe = HttpProbe(connections=2)
     try:
         assert await probe.ask("http://127.0.0.1:1/load") is None
         assert await probe.ask("http://not an address/") is None
@@ -182,10 +183,41 @@ async def test_the_probe_takes_a_refused_connection_for_no_answer() -> None:
         await probe.close()
 
 
+async def test_a_pod_that_answers_does_not_wait_behind_those_that_keep_silent() -> None:
+    taken: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(
+        lambda _, writer: taken.append(writer), ["127.0.1.1", "127.0.1.2", "127.0.1.3"], 0
+    )
+    urls = ["http://{}:{}/load".format(*listener.getsockname()) for listener in silent.sockets]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="{}")
+
+    app = web.Application()
+    app.router.add_get("/load", answer)
+    runner, probe = web.AppRunner(app), HttpProbe(connections=4)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        urls.append("http://{}:{}/load".format(*runner.addresses[0]))
+        asked = [asyncio.create_task(probe.ask(url)) for url in urls]
+        first, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        assert first == {asked[-1]}, "it has not waited until others gave up"
+        assert await asyncio.gather(*asked) == [None, None, None, b"{}"]
+        assert len(taken) == 3
+    finally:
+        await probe.close()
+        await runner.cleanup()
+        for writer in taken:
+            writer.close()
+        silent.close()
+
+
 async def _probed(handler: Handler) -> bytes | None:
     app = web.Application()
     app.router.add_get("/load", handler)
-    runner, probe = web.AppRunner(app), HttpProbe()
+    runner, probe = web.AppRunner(app), HttpProbe(connections=2)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -146,7 +146,8 @@ async def test_a_url_that_no_client_can_be_made_of_is_an_error_of_its_services_o
 async def test_a_slow_server_delays_a_read_once_and_is_then_left_alone_for_a_while() -> None:
     release, clock = threading.Event(), Clock()
     slow, good = FakeClient(until=release), FakeClient()
-    any_failure_is_slow = {"read_seconds": 0.2, "slow_seconds": -1.0}
+    # One second: long for a busy machine to ask a fake that answers at once, short to wait for one that does not.
+    any_failure_is_slow = {"read_seconds": 1.0, "slow_seconds": -1.0}
     with source({"http://slow": slow, "http://good": good}, clock=clock, **any_failure_is_slow) as reader:
         asks = [ask(A, "http://slow"), ask(B, "http://good")]
         readings = await reader.read(asks)

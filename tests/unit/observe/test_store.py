@@ -46,7 +46,18 @@ def test_newer_version_is_kept(first: Manifest, second: Manifest, kept: str) -> 
     store = Store()
     store.put(CONFIG_MAP, first)
     store.put(CONFIG_MAP, second)
-    assert store.get(CONFIG_MAP, KEY) is (first if kept == "first" else second)
+    assert store.get(CONFIG_MAP, KEY) == (first if kept == "first" else second)
+
+
+def test_a_listed_object_that_is_known_takes_no_room() -> None:
+    store = Store()
+    store.put(CONFIG_MAP, seen("9"))
+    kept = store.get(CONFIG_MAP, KEY)
+    assert store.lean(CONFIG_MAP, seen("9")) is kept
+    newer = seen("10")
+    newer["metadata"]["managedFields"] = [{"manager": "m", "fieldsV1": {"f:data": {}}}]
+    assert store.lean(CONFIG_MAP, newer)["metadata"] == newer["metadata"] | {"managedFields": []}
+    assert store.get(CONFIG_MAP, KEY) is kept
 
 
 def test_removed_object_is_gone_and_may_come_back() -> None:
@@ -57,6 +68,31 @@ def test_removed_object_is_gone_and_may_come_back() -> None:
     assert store.get(CONFIG_MAP, KEY) is None
     store.put(CONFIG_MAP, seen("9"))
     assert store.get(CONFIG_MAP, KEY) == seen("9")
+
+
+def owned(name: str, *controllers: str) -> Manifest:
+    references = [{"kind": "X", "name": "x", "uid": uid, "controller": True} for uid in controllers]
+    metadata = {"name": name, "namespace": "n", "uid": f"u-{name}", "ownerReferences": references}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def test_objects_are_found_by_who_controls_them_now() -> None:
+    store = Store()
+    for name, controller in (("a", "s-1"), ("b", "s-1"), ("c", "s-2")):
+        store.put(CONFIG_MAP, owned(name, controller))
+    store.put(CONFIG_MAP, owned("d"))
+
+    def names(uid: str) -> set[str]:
+        assert all(kind is CONFIG_MAP for kind, _ in store.controlled(uid))
+        return {manifest["metadata"]["name"] for _, manifest in store.controlled(uid)}
+
+    assert (names("s-1"), names("s-2"), names("s-3")) == ({"a", "b"}, {"c"}, set())
+    store.put(CONFIG_MAP, owned("b", "s-2"))
+    store.put(CONFIG_MAP, owned("c"))
+    assert (names("s-1"), names("s-2")) == ({"a"}, {"b"})
+    for name in ("a", "a", "b", "d"):
+        store.remove(CONFIG_MAP, Key("n", name))
+    assert (names("s-1"), names("s-2")) == (set(), set())
 
 
 def test_keys_do_not_change_under_an_iteration() -> None:

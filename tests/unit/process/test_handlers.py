@@ -26,7 +26,7 @@ from generation_operator.api.kinds import (
     Kind,
     Manifest,
 )
-from generation_operator.api.names import API_VERSION, KIND
+from generation_operator.api.names import API_VERSION, KIND, LABEL_INSTANCE, LABEL_MANAGED_BY, OPERATOR
 from generation_operator.api.resource import Key
 from generation_operator.observe.store import Store
 
@@ -92,6 +92,60 @@ async def test_child_is_stored_and_its_owner_queued(kind: Kind) -> None:
     assert world.queued == [Key("n", "chat")] * 2
 
 
+def versioned(kind: Kind, version: int, **parts: Any) -> Manifest:
+    manifest = child(kind, OWNER)
+    entry = {"manager": "kube-controller-manager", "operation": "Update", "time": f"2026-01-01T00:00:{version:02}Z"}
+    status = entry | {"subresource": "status", "fieldsV1": {"f:status": {f"f:part{version}": {}}}}
+    manifest["metadata"] |= {"uid": "u", "resourceVersion": str(version), "managedFields": [status]}
+    return manifest | parts
+
+
+@pytest.mark.parametrize("kind", [*CHILDREN, GENERATION_SERVICE])
+@pytest.mark.parametrize(
+    ("parts", "news"),
+    [
+        ({}, False),
+        ({"spec": {"a": 1}}, False),
+        ({"spec": {"a": 2}}, True),
+        ({"spec": {"a": 1}, "data": {"x": "y"}}, True),
+        ({"spec": {"a": 1}, "status": {"replicas": 1}}, None),  # for some
+    ],
+)
+async def test_owner_is_queued_when_there_is_something_new_to_look_at(
+    kind: Kind, parts: dict[str, Any], news: bool | None
+) -> None:
+    if news is None:
+        news = kind in (DEPLOYMENT, GENERATION_SERVICE)
+    world = World()
+    await world.see(kind, versioned(kind, 1, **({"spec": {"a": 1}} if parts else {})))
+    world.queued.clear()
+    await world.see(kind, versioned(kind, 2, **parts))
+    assert bool(world.queued) is news
+    seen = world.store.get(kind, Key("n", "chat-x"))
+    assert seen is not None
+    assert seen["metadata"]["resourceVersion"] == "2"
+
+
+async def test_owner_is_queued_when_metadata_or_the_owner_of_a_field_changes() -> None:
+    world = World()
+    await world.see(DEPLOYMENT, versioned(DEPLOYMENT, 1))
+    owns = {"manager": "kubectl", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+    changes: list[dict[str, Any]] = [{"labels": {"a": "b"}}, {"managedFields": [owns]}, {"ownerReferences": []}]
+    for version, change in enumerate(changes, 2):
+        world.queued.clear()
+        newer = versioned(DEPLOYMENT, version)
+        newer["metadata"] |= {"labels": {LABEL_MANAGED_BY: OPERATOR, LABEL_INSTANCE: "chat"}} | change
+        await world.see(DEPLOYMENT, newer)
+        assert world.queued == [Key("n", "chat")], change
+
+
+async def test_older_version_that_comes_late_queues_nothing() -> None:
+    world = World()
+    await world.see(SERVICE, versioned(SERVICE, 2, spec={"a": 1}))
+    await world.see(SERVICE, versioned(SERVICE, 1, spec={"a": 2}))
+    assert world.queued == [Key("n", "chat")]
+
+
 async def test_pods_are_known_by_the_service_they_serve_and_queue_nothing() -> None:
     world = World()
     labels = {"app.kubernetes.io/instance": "chat", "app.kubernetes.io/component": "service"}
@@ -131,6 +185,14 @@ async def test_object_that_does_not_name_its_kind_is_stored_with_it() -> None:
     bare = {"metadata": {"name": "chat-x", "namespace": "n"}}
     await world.see(DEPLOYMENT, bare)
     assert world.store.get(DEPLOYMENT, Key("n", "chat-x")) == {"apiVersion": "apps/v1", "kind": "Deployment"} | bare
+
+
+async def test_kopf_remembers_no_object() -> None:
+    memories = handlers.NoMemories()
+    body: Any = {"metadata": {"uid": "u"}}
+    await memories.recall(body, noticed_by_listing=True)
+    assert list(memories.iter_all_memories()) == []
+    await memories.forget(body)
 
 
 def test_only_event_handlers_are_registered_so_nothing_is_written_to_objects() -> None:
@@ -197,4 +259,24 @@ async def test_login_asks_for_fresh_credentials_each_time() -> None:
     handlers.register_login(registry, login)
     (handler,) = registry._activities.get_all_handlers()
     call: Callable[..., Any] = handler.fn
-    assert [(await call(logger=None)).token for _ in range(2)] == ["a", "b"]
+    sessions = [await call(logger=None) for _ in range(2)]
+    assert [session.aiohttp_session.headers["Authorization"] for session in sessions] == ["Bearer a", "Bearer b"]
+    assert sessions[0] != sessions[1]
+    for session in sessions:
+        await session.aiohttp_session.close()
+
+
+async def test_login_with_the_same_credentials_is_known_again() -> None:
+    """Else kopf would try credentials that were refused for ever."""
+    registry = kopf.OperatorRegistry()
+
+    async def login() -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(server="https://x", token="a")
+
+    handlers.register_login(registry, login)
+    (handler,) = registry._activities.get_all_handlers()
+    call: Callable[..., Any] = handler.fn
+    one, other = await call(logger=None), await call(logger=None)
+    assert one == other
+    for session in (one, other):
+        await session.aiohttp_session.close()

@@ -48,6 +48,9 @@ Path = tuple[str | int, ...]
         ({"requests": {"memory": "1Gi", "cpu": "2"}}, {"requests": {"memory": "1024Mi"}}, True),
         ({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1000m"}}, False),
         ({"limits": {}}, {"limits": {"cpu": "1"}}, False),
+        ({"averageValue": "1k"}, {"averageValue": "1000"}, True),
+        ({"averageValue": "1k"}, {"averageValue": "1001"}, False),
+        ({"emptyDir": {"sizeLimit": "1Gi"}}, {"emptyDir": {"sizeLimit": "1024Mi"}}, True),
         ({"limits": {"cpu": "1e3"}}, {"limits": {"cpu": "1k"}}, False),
         ({"limits": "1"}, {"limits": {"cpu": "1"}}, False),
         ({"value": "1"}, {"value": "1000m"}, False),
@@ -70,6 +73,8 @@ Path = tuple[str | int, ...]
         ({"drop": ["ALL", "X"]}, {"drop": ["ALL"]}, False),
         ({"p": [{"type": "Pods", "value": 4, "x": 1}]}, {"p": [{"type": "Pods", "value": 4}]}, True),
         ({"p": [{"type": "Pods"}, {"type": "Percent"}]}, {"p": [{"type": "Pods"}]}, False),
+        ({"tolerations": [{"key": "a"}, {"key": "b"}]}, {"tolerations": [{"key": "a"}]}, False),
+        ({"items": [{"key": "a", "path": "x"}]}, {"items": [{"key": "a", "path": "x"}]}, True),
     ],
 )
 def test_covers(live: Any, desired: Any, expected: bool) -> None:

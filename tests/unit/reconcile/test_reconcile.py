@@ -313,6 +313,41 @@ async def test_children_that_lost_their_owner_are_adopted() -> None:
     assert adopted["spec"]["replicas"] == 6
 
 
+@pytest.mark.parametrize("going", ["marked", "gone", "another one of that name"])
+async def test_children_of_a_resource_that_is_being_deleted_stay_orphans(going: str) -> None:
+    world = World(make_service())
+    await world.reconcile()
+    orphan = await world.get(SERVICE)
+    orphan["metadata"]["ownerReferences"] = []
+    world.cluster.put(orphan, manager="garbage-collector")
+    await world.watch()
+    # The watch of children is ahead: the store does not know yet that the resource is going.
+    resource = await world.get(GENERATION_SERVICE)
+    if going == "marked":
+        resource["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    if going == "another one of that name":
+        resource["metadata"]["uid"] = "u-2"
+    world.cluster.remove(GENERATION_SERVICE, "default", "a")
+    if going != "gone":
+        world.cluster.put(resource)
+    before = len(world.cluster.writes)
+    await world.reconciler.reconcile(KEY)
+    assert world.cluster.writes[before:] == []
+
+
+async def test_an_unanswered_question_for_the_resource_is_that_child_s_failure_alone() -> None:
+    world = World(make_service())
+    await world.reconcile()
+    orphan = await world.get(SERVICE)
+    orphan["metadata"]["ownerReferences"] = []
+    world.cluster.put(orphan, manager="garbage-collector")
+    world.cluster.fail("get", ClusterError(503, "overloaded"))
+    with pytest.raises(ClusterError, match="overloaded"):
+        await world.reconcile()
+    assert (await world.condition("Ready"))[2] == "Service a: overloaded"
+    assert "apply Service/a" in await world.reconcile()
+
+
 async def test_one_failing_child_does_not_stop_the_others() -> None:
     world = World(make_service())
     world.cluster.broken[SERVICE, "a"] = ClusterError(422, "port is taken")

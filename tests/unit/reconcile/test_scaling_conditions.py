@@ -1,12 +1,14 @@
 """The conditions about scaling, row by row, and what the status keeps of writes by hand and past decisions."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from builders import ServiceBuilder, make_decision, make_observation, make_service
+from builders import WITH_VPA, ServiceBuilder, make_decision, make_observation, make_service
 from generation_operator.api.status_schema import STATUS
-from generation_operator.decide.types import Decision, Reason, Seconds, State
+from generation_operator.decide.types import Decision, Guard, Reason, Seconds, State
+from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import Manual, Standing
 from generation_operator.observe.store import Autoscaling
 from generation_operator.reconcile.scaling import conditions, conflicted_before, manual_from_status
@@ -26,15 +28,23 @@ def decided(standing: Standing | None = None, *, error: str | None = None, **dec
 
 
 def judged(
-    kind: str, service: ServiceBuilder, autoscaling: Autoscaling | None, *, vertical: bool = True
+    kind: str, service: ServiceBuilder, autoscaling: Autoscaling | None, available: Available = WITH_VPA
 ) -> tuple[str, str, str]:
-    found = conditions(service.obj(), autoscaling, vertical_available=vertical)
+    found = conditions(service.obj(), autoscaling, available=available)
     (one,) = [condition for condition in found if condition.type == kind]
     return str(one.status), str(one.reason), one.message
 
 
 def service() -> ServiceBuilder:
     return make_service()
+
+
+RESIZING = dataclasses.replace(decided(), may_resize=True)
+BY_REQUESTS = service().scaling(horizontalPodAutoscaler={"requestsPerSecond": 100})
+
+
+OFF = dataclasses.replace(decided(), observation=make_observation(guard=Guard(None, "ScalingDisabled")))
+FLOOR = service().scaling(engine="Floor")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,15 @@ def service() -> ServiceBuilder:
         ("Paused", service().paused_by_annotation(), None, ("True", "Paused")),
         ("VerticalScalingActive", service(), None, ("False", "RecommendsOnly")),
         ("VerticalScalingActive", service().vertical("Off"), None, ("False", "VerticalOff")),
+        ("VerticalScalingActive", service().vertical("Active"), None, ("False", "Resting")),
+        ("VerticalScalingActive", service().vertical("Active"), decided(), ("False", "Resting")),
+        ("VerticalScalingActive", service().vertical("Active"), RESIZING, ("True", "Resizing")),
+        ("VerticalScalingActive", service().vertical("Active").mode("Paused"), RESIZING, ("False", "Paused")),
+        ("AbleToScale", BY_REQUESTS, decided(), ("True", "GuardIncomplete")),
+        ("AbleToScale", BY_REQUESTS, decided(error="503"), ("False", "ScaleFailed")),
+        ("AbleToScale", FLOOR, decided(), ("True", "ReadyToScale")),
+        ("AbleToScale", FLOOR, OFF, ("False", "SwitchedOff")),
+        ("AbleToScale", service(), OFF, ("True", "ReadyToScale")),  # engine Direct writes the count itself
     ],
 )
 def test_conditions(
@@ -92,8 +111,12 @@ def test_messages_name_the_cause_and_the_remedy() -> None:
     assert "remove it" in judged("OwnershipConflict", service(), decided(RIVAL))[2]
     assert "kubectl wrote 5 replicas" in judged("ScalingActive", service(), decided(BY_HAND))[2]
     assert "spec.scaling.maxReplicas" in judged("ScalingLimited", service(), decided(reason=Reason.AT_MAXIMUM))[2]
+    assert "kubectl scale deployment/a --replicas=2" in judged("AbleToScale", FLOOR, OFF)[2]
     assert "annotation" in judged("Paused", service().paused_by_annotation(), None)[2]
-    assert judged("VerticalScalingActive", service(), None, vertical=False)[1:] == (
+    assert "requestsPerSecond" in judged("AbleToScale", BY_REQUESTS, decided())[2]
+    adapter = Available(vertical_pod_autoscaler=True, custom_metrics=True)
+    assert judged("AbleToScale", BY_REQUESTS, decided(), adapter)[1] == "ReadyToScale"
+    assert judged("VerticalScalingActive", service(), None, Available())[1:] == (
         "ApiMissing",
         "the cluster has no VerticalPodAutoscaler: install it, or set spec.vertical.mode to Off",
     )
@@ -101,7 +124,13 @@ def test_messages_name_the_cause_and_the_remedy() -> None:
 
 def status_of(autoscaling: Autoscaling | None, previous: dict[str, Any] | None = None) -> dict[str, Any]:
     return build(
-        service().obj(), previous=previous or {}, deployment=None, autoscaling=autoscaling, failures=(), now=NOW
+        service().obj(),
+        previous=previous or {},
+        deployment=None,
+        autoscaling=autoscaling,
+        failures=(),
+        now=NOW,
+        available=WITH_VPA,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders import ServiceBuilder, make_decision, make_observation, make_service, make_signal
+from builders import WITH_VPA, ServiceBuilder, make_decision, make_observation, make_service, make_signal
 from generation_operator.api.kinds import Manifest
 from generation_operator.api.resource import InvalidSpecError
 from generation_operator.api.status_schema import STATUS
@@ -61,6 +61,7 @@ def status_of(service: ServiceBuilder | None = None, **changes: Any) -> Status:
         "autoscaling": decided(),
         "failures": (),
         "now": NOW,
+        "available": WITH_VPA,
     }
     return build((service or SCORE).obj(), **arguments | changes)
 

@@ -11,10 +11,10 @@ from generation_service.domain.errors import DrainingError, QueueFullError
 from generation_service.domain.workflow import Record, Status, Step, Workflow
 from generation_service.engine.admission import Admission, Phase
 from generation_service.engine.completions import Completions
-from generation_service.engine.engine import Engine
+from generation_service.engine.engine import BACKLOG_INTERVAL_SECONDS, Engine
 from generation_service.engine.pools import Pool
 from generation_service.engine.runner import Runner
-from generation_service.ports import Backlog, NotRetryableError, StoreUnavailableError
+from generation_service.ports import Backlog, NotRetryableError, StoreUnavailableError, Submitted
 from generation_service.steps.registry import step_types
 from generation_service.steps.workers import Workers
 from service_fakes import FakeCache, FakeClock, FakeGenerator, FakeObserver, NoWarmer, settle
@@ -24,6 +24,12 @@ class FlakyStore(MemoryStore):
     """Is away as often as `away` says; every write counts one down."""
 
     away = 0
+    open: asyncio.Event | None = None  # what is submitted waits for it
+
+    async def submit(self, *arguments: Any) -> Submitted:
+        if self.open is not None:
+            await self.open.wait()
+        return await super().submit(*arguments)
 
     async def advance(self, *arguments: Any) -> None:
         self._count()
@@ -237,6 +243,24 @@ async def test_full_queue_refuses_at_once_and_says_when_to_come_back() -> None:
     await world.engine.close()
 
 
+async def test_count_of_the_backlog_forgets_nobody_on_the_way_into_the_store() -> None:
+    world = World(slots=1, queue=2)
+    await world.engine.start()
+    await settle()
+    world.store.open = asyncio.Event()
+    waiting = [asyncio.create_task(world.submit(f"{name}:10")) for name in "abc"]
+    await settle()
+    await world.clock.pass_time(3 * BACKLOG_INTERVAL_SECONDS)
+    assert world.admission.queue_length == 3
+    with pytest.raises(QueueFullError):
+        await world.submit("d")
+    world.store.open.set()
+    await asyncio.gather(*waiting)
+    await settle()
+    assert (world.admission.queue_length, world.admission.in_flight) == (2, 1)
+    await world.engine.close()
+
+
 async def test_store_that_is_away_for_a_while_costs_no_work(world: World) -> None:
     workflow_id = await world.submit("a:1", "b:1")
     await world.clock.pass_time(0.5)
@@ -315,6 +339,8 @@ async def test_share_of_the_common_queue_adds_up_over_replicas() -> None:
     world.admission.counted(Backlog(queued=9, oldest_seconds=4.0, replicas=3))
     assert world.admission.queue_length == 3
     world.admission.enter()
+    assert world.admission.queue_length == 4
+    world.admission.entered(stored=True)
     assert world.admission.queue_length == 4, "what came since the count is this replica's own"
     world.admission.counted(Backlog(queued=10, oldest_seconds=5.0, replicas=3))
     assert world.admission.queue_length == pytest.approx(10 / 3)
