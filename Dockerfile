@@ -11,14 +11,14 @@ COPY operator operator
 COPY service service
 
 FROM base AS operator
-RUN python3 -m pip install --no-cache-dir --require-hashes --target /opt/generation -r requirements/operator.txt \
+RUN python3 -m pip install --no-cache-dir --require-hashes --no-deps --target /opt/generation -r requirements/operator.txt \
  && python3 -m pip install --no-cache-dir --no-deps --target /opt/generation .
 WORKDIR /tmp
 USER 65532:65532
 ENTRYPOINT ["python3", "-m", "generation_operator"]
 
 FROM base AS service
-RUN python3 -m pip install --no-cache-dir --require-hashes --target /opt/generation -r requirements/service.txt \
+RUN python3 -m pip install --no-cache-dir --require-hashes --no-deps --target /opt/generation -r requirements/service.txt \
  && python3 -m pip install --no-cache-dir --no-deps --target /opt/generation .
 WORKDIR /tmp
 USER 65532:65532

