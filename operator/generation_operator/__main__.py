@@ -91,13 +91,16 @@ async def run(chosen: Settings) -> None:
     metrics = Metrics()
     connection = connect(chosen.kubeconfig, requests_per_second=chosen.api_requests_per_second, told=metrics.requested)
     async with connection as cluster, contextlib.AsyncExitStack() as open_:
-        most = max(MOST_PODS, round(chosen.load_requests_per_second * _period(chosen)))
+        load_seconds = min(chosen.load_seconds, chosen.tick_seconds)
+        most = max(MOST_PODS, round(chosen.load_requests_per_second * load_seconds))
         _allow_open_files(2 * most)
         store, prometheus, probe = Store(), PrometheusSource(), HttpProbe(connections=most)
         open_.callback(prometheus.close)
         open_.push_async_callback(probe.close)
         loads = PodLoads(probe, store.pods, requests_per_round=most, clock=time.monotonic)
-        sources = Sources(prometheus, loads, metrics_seconds=chosen.tick_seconds, clock=time.monotonic)
+        sources = Sources(
+            prometheus, loads, metrics_seconds=chosen.tick_seconds, load_seconds=load_seconds, clock=time.monotonic
+        )
         open_.push_async_callback(sources.close)
         await _operate(chosen, cluster, store, _Seeing(sources, loads, metrics))
 
@@ -112,8 +115,8 @@ def _allow_open_files(count: int) -> None:
 
 
 def _period(chosen: Settings) -> float:
-    """Seconds between two looks at the pods, and two ticks."""
-    return min(chosen.load_seconds, chosen.tick_seconds)
+    """Seconds between two looks at what is new."""
+    return min(chosen.news_seconds, chosen.load_seconds, chosen.tick_seconds)
 
 
 class _Seeing(NamedTuple):

@@ -149,8 +149,18 @@ class Settings:
         Variable(
             _number(0.1, 300),
             "5",
-            "Seconds between two reads of Prometheus, and decisions on what it says. Shorter reacts sooner and asks "
-            "Prometheus more often; shorter than the scrape interval sees nothing new.",
+            "Seconds between two reads of all signals from Prometheus, and at most from one decision on a service to "
+            "the next. Shorter asks Prometheus more often; a new load is seen sooner all the same, see NEWS_SECONDS.",
+        ),
+    ]
+    news_seconds: Annotated[
+        float,
+        Variable(
+            _number(0.1, 300),
+            "0.5",
+            "Seconds between two looks at what is new: one query for the load of services that Prometheus has scraped "
+            "since, and what pods have answered; those are decided on at once. Longer spares Prometheus and reacts "
+            "that much later. It is never longer than LOAD_SECONDS and TICK_SECONDS.",
         ),
     ]
     load_seconds: Annotated[
@@ -158,8 +168,8 @@ class Settings:
         Variable(
             _number(0.1, 300),
             "2",
-            "Seconds between two rounds in which the pods are asked for their load, and decided upon. Shorter reacts "
-            "sooner and costs more; it is never longer than TICK_SECONDS.",
+            "Seconds between two rounds in which the pods are asked for their load. Shorter reacts sooner and costs "
+            "more; it is never longer than TICK_SECONDS.",
         ),
     ]
     load_requests_per_second: Annotated[

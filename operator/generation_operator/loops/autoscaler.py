@@ -25,7 +25,7 @@ from generation_operator.loops.actuation import Actuator, Removal, Turn
 from generation_operator.loops.events import changed_standing, scaled
 from generation_operator.loops.floor import commanded
 from generation_operator.loops.needs import Needs
-from generation_operator.loops.services import Services
+from generation_operator.loops.services import Known, Services
 from generation_operator.loops.standing import Standings
 from generation_operator.loops.witness import Nobody, Phase, Witness
 from generation_operator.observe.observer import observe
@@ -55,8 +55,7 @@ class Autoscaler:
         enqueue: called with the key of a resource whose status has something new to tell.
         clock: Unix time in seconds.
         prometheus_default_url: for resources that name no Prometheus; None: those have no metrics.
-        tick_seconds: time from one tick to the next. Shorter reacts sooner and asks Prometheus more often; shorter than
-            the scrape interval sees nothing new.
+        tick_seconds: time from one tick to the next: how long what is new waits at most.
         keep_manual_seconds: how long a count that somebody wrote by hand is kept.
         witness: told of ticks and decisions.
     """
@@ -84,6 +83,7 @@ class Autoscaler:
         self._tick_seconds = tick_seconds
         self._witness = witness or Nobody()
         self.services: Final = Services(store)
+        self._asked: dict[Key, tuple[Known, Ask]] = {}
         self._states: dict[Key, tuple[str, State]] = {}  # with the uid: another resource of that name starts anew
         self._past: dict[Key, tuple[str, Mapping[int, float]]] = {}  # to be remembered at the next tick
         self._standings = Standings(store, keep_seconds=keep_manual_seconds)
@@ -107,13 +107,13 @@ class Autoscaler:
         self._past[service.key] = service.uid, rates
 
     async def tick(self, now: Seconds) -> None:
-        """Look at every resource once.
+        """Look once at every resource that there is something new of.
 
         Args:
             now: Unix seconds.
         """
         with self._timed(Phase.OBSERVE):
-            readings = await self._metrics.read([self._ask(known.service) for known in self.services.all()])
+            readings = await self._metrics.read(self._asks())
         with self._timed(Phase.DECIDE):
             turns = await self._decide(readings, now)
         with self._timed(Phase.ACTUATE):
@@ -129,6 +129,16 @@ class Autoscaler:
         yield
         self._witness.ticked(phase, asyncio.get_running_loop().time() - started)
 
+    def _asks(self) -> list[Ask]:
+        """What to read of each resource. Made once for each version of it: a tick would spend a tenth on it."""
+        before, self._asked = self._asked, {}
+        for known in self.services.all():
+            seen = before.get(known.service.key)
+            if seen is None or seen[0] is not known:
+                seen = known, self._ask(known.service)
+            self._asked[known.service.key] = seen
+        return [ask for _, ask in self._asked.values()]
+
     def _ask(self, service: GenerationService) -> Ask:
         metrics = service.spec.metrics
         url = metrics.prometheus_url or self._prometheus_default_url
@@ -137,7 +147,7 @@ class Autoscaler:
 
     async def _decide(self, readings: Mapping[Key, Reading], now: Seconds) -> list[Turn]:
         turns = []
-        for number, key in enumerate(sorted(readings), 1):
+        for number, key in enumerate(readings, 1):
             try:
                 turn = self._turn(key, readings[key], now)
             except Exception:  # noqa: BLE001 - one service's failure is not the others'

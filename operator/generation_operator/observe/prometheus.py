@@ -21,6 +21,7 @@ from urllib3.util.retry import Retry
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
+from generation_operator.observe.news import News, NewsQueries
 from generation_operator.observe.own_queries import Own, OwnQueries, Queries
 from generation_operator.observe.queries import Answers, Evidence, parse_vector, queries, whole
 from generation_operator.observe.signals import Ask, Reading
@@ -143,6 +144,20 @@ class PrometheusSource:
             readings.update(batch)
         return readings
 
+    async def news(self, asks: Sequence[Ask]) -> Mapping[Key, News]:
+        """What was scraped since the last call, of services that have been read before.
+
+        Nothing of a server that fails: `read` says so, and why.
+        """
+        by_url: dict[str, list[Ask]] = defaultdict(list)
+        for ask in asks:
+            if ask.url is not None and ask.url in self._servers:
+                by_url[ask.url].append(ask)
+        found: dict[Key, News] = {}
+        for batch in await asyncio.gather(*(self._servers[url].news(asked) for url, asked in by_url.items())):
+            found.update(batch)
+        return found
+
     def close(self) -> None:
         """Let go of all servers; a query that is on its way ends by its own timeout."""
         self._forget(keep={})
@@ -185,6 +200,7 @@ class _Server:
         self._client: Client | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
         self._own = OwnQueries(clock)
+        self._news = NewsQueries(clock)
 
     async def ask(self, groups: Sequence[_Group], seconds: float) -> dict[_Group, Outcome]:
         """The answers for each group, or why there are none."""
@@ -209,8 +225,15 @@ class _Server:
             return {}
         return await self._own.ask(client, queries, seconds)
 
+    async def news(self, asks: Sequence[Ask]) -> dict[Key, News]:
+        """What was scraped since the last call; nothing before the first read, or while the server is left alone."""
+        if self._client is None or self._clock() < self.paused_until:
+            return {}
+        return await self._news.ask(self._client, asks)
+
     def close(self) -> None:
         self._own.close()
+        self._news.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             with contextlib.suppress(Exception):

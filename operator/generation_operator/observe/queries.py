@@ -2,7 +2,7 @@
 
 The service exports its metrics without saying whose they are; a scrape is only expected to add the labels `namespace`
 and `pod`. `generation_service_info{service="NAME"} 1` of the same pod says which `GenerationService` it belongs to, so
-each query joins with it. No text from a user ever gets into a query: the only things filled in are whole numbers.
+each query joins with it. No text from a user ever gets into a query: the only things filled in are numbers.
 """
 
 import math
@@ -35,6 +35,8 @@ _MISS_WINDOWS: Final = {
     SignalName.MISS_RATIO_6H: "6h",
 }
 _BY_SERVICE: Final = "by (namespace, service)"
+# When any pod of a service was last scraped, in Unix seconds on the clock of Prometheus.
+NEWEST: Final = f"max {_BY_SERVICE} (timestamp({INFO}))"
 
 
 def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
@@ -53,17 +55,18 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
     duration = "generation_service_request_duration_seconds"
     service = "generation_service_workflow_service_seconds"
     return {
+        # First, so that no value is older than the age says: a scrape may come between two queries.
+        Evidence.AGE: f"time() - {NEWEST}",
         SignalName.RESPONSE_TIME: f"{rate('sum', f'{duration}_sum')} / {rate('sum', f'{duration}_count')}",
         SignalName.REQUEST_RATE: requests,
         SignalName.CPU: rate("avg", "process_cpu_seconds_total"),
         SignalName.MEMORY: _joined("avg", "process_resident_memory_bytes"),
-        SignalName.QUEUE_LENGTH: _joined("sum", "generation_service_queue_length"),
         SignalName.ERROR_RATIO: f"{errors} / {requests}",
-        SignalName.WORKFLOW_ARRIVALS: rate("sum", "generation_service_workflows_arrived_total"),
+        SignalName.WORKFLOW_ARRIVALS: arrivals_over(window_seconds),
         SignalName.WORKFLOW_SERVICE_TIME: f"{rate('sum', f'{service}_sum')} / {rate('sum', f'{service}_count')}",
-        SignalName.WORKFLOWS_IN_FLIGHT: _joined("sum", "generation_service_requests_in_flight"),
+        SignalName.QUEUE_LENGTH: GAUGES[SignalName.QUEUE_LENGTH],
+        SignalName.WORKFLOWS_IN_FLIGHT: GAUGES[SignalName.WORKFLOWS_IN_FLIGHT],
         **{name: _missed(window) for name, window in _MISS_WINDOWS.items()},
-        Evidence.AGE: f"time() - max {_BY_SERVICE} (timestamp({INFO}))",
         Evidence.REPORTING: f"count {_BY_SERVICE} "
         f"(time() - max by (namespace, pod, service) (timestamp({INFO})) <= {max_age_seconds:d})",
     }
@@ -82,6 +85,13 @@ def _missed(window: str) -> str:
 
 def _joined(aggregation: str, samples: str) -> str:
     return f"{aggregation} {_BY_SERVICE} ({samples} * on (namespace, pod) group_left (service) {_ONE_PER_POD})"
+
+
+# How much there is to do, as last scraped.
+GAUGES: Final[Mapping[SignalName, str]] = {
+    SignalName.QUEUE_LENGTH: _joined("sum", "generation_service_queue_length"),
+    SignalName.WORKFLOWS_IN_FLIGHT: _joined("sum", "generation_service_requests_in_flight"),
+}
 
 
 def parse_vector(result: object) -> dict[Key, float]:

@@ -153,7 +153,14 @@ class LoadWorld(World):
         self.pods, self.prometheus = Pods(lambda: self.monotonic), Prometheus()
         self.source = PrometheusSource(lambda _: self.prometheus, clock=lambda: self.monotonic)
         loads = PodLoads(self.pods, self.store.pods, requests_per_round=100, clock=lambda: self.monotonic)
-        self.sources = Sources(self.source, loads, metrics_seconds=5, clock=lambda: self.monotonic)
+        self.sources = Sources(
+            self.source,
+            loads,
+            metrics_seconds=5,
+            load_seconds=_TICK_SECONDS,
+            patience_seconds=10,  # the threads are real, and the machine may be busy
+            clock=lambda: self.monotonic,
+        )
         self.metrics = self.sources  # type: ignore[assignment]  # the real ones in the place of the fake
         self.autoscaler = self.restarted()
 

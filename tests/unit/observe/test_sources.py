@@ -1,11 +1,14 @@
-"""Pods at each reading, Prometheus at its own pace: who has something new when, and how old it is."""
+"""Pods, news and everything from Prometheus, each at its own pace: who has something new when, and how old it is."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.load import Load
+from generation_operator.observe.news import News
 from generation_operator.observe.pods import Target
 from generation_operator.observe.signals import Ask, FreshLoad, Reading
 from generation_operator.observe.sources import Sources
@@ -17,13 +20,22 @@ VALUES = {SignalName.CPU: 0.5}
 class FakePrometheus:
     def __init__(self) -> None:
         self.reads = 0
+        self.reading = Reading(VALUES, 3.0, 2)
+        self.scraped: dict[Key, News] = {}
+        self.broken: Exception | None = None
         self.released = asyncio.Event()
         self.released.set()
 
     async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
         self.reads += 1
+        if self.broken is not None:
+            raise self.broken
         await self.released.wait()
-        return {ask.key: Reading(VALUES, 3.0, 2) for ask in asks}
+        return {ask.key: self.reading for ask in asks}
+
+    async def news(self, asks: Sequence[Ask]) -> Mapping[Key, News]:
+        told, self.scraped = self.scraped, {}
+        return {ask.key: told[ask.key] for ask in asks if ask.key in told}
 
 
 class FakePods:
@@ -39,7 +51,7 @@ class FakePods:
 class World:
     def __init__(self) -> None:
         self.prometheus, self.pods, self.now = FakePrometheus(), FakePods(), 100.0
-        self.sources = Sources(self.prometheus, self.pods, metrics_seconds=5, clock=lambda: self.now)
+        self.sources = Sources(self.prometheus, self.pods, metrics_seconds=5, load_seconds=2, clock=lambda: self.now)
 
     async def read(self, *keys: Key, seconds: float = 2.0) -> Mapping[Key, Reading]:
         self.now += seconds
@@ -95,9 +107,9 @@ async def test_a_slow_prometheus_holds_up_nobody_whose_pods_answer() -> None:
     await asyncio.sleep(0)
     world.say(A)
     readings = await world.read(A, B)
-    assert readings == {
-        A: Reading(VALUES, 3.0, 2, load=FreshLoad(4.0, 1.0, 2.0, 0.0, 2, 2)),
-        B: Reading(VALUES, 3.0, 2),
+    assert readings == {  # as old as it can be: nobody knows when within the 2 s it was evaluated
+        A: Reading(VALUES, 5.0, 2, load=FreshLoad(4.0, 1.0, 2.0, 0.0, 2, 2)),
+        B: Reading(VALUES, 5.0, 2),
     }
     assert world.prometheus.reads == 1
 
@@ -109,6 +121,92 @@ async def test_what_is_gone_is_forgotten() -> None:
     world.pods.loads = {}
     await world.read(B, seconds=6.0)
     assert await world.read(A, B, seconds=6.0) == {A: Reading(VALUES, 3.0, 2), B: Reading(VALUES, 3.0, 2)}
+
+
+def scraped(age: float = 0.5, queue: float = 40.0) -> News:
+    return News({SignalName.QUEUE_LENGTH: queue}, 1000.0 - age, 1000.0)
+
+
+async def test_a_load_that_was_just_scraped_is_told_at_once_beside_what_is_known() -> None:
+    world = World()
+    await world.read(A, B)
+    world.prometheus.scraped = {A: scraped()}
+    assert await world.read(A, B) == {A: Reading(VALUES | {SignalName.QUEUE_LENGTH: 40.0}, 0.5, 2)}
+    assert await world.read(A, B, seconds=0.5) == {}
+    assert world.prometheus.reads == 1
+
+
+async def test_a_service_that_is_scraped_all_the_time_is_told_of_once_a_second_with_the_newest() -> None:
+    world = World()
+    await world.read(A)
+    told = []
+    for number in range(8):
+        world.prometheus.scraped = {A: scraped(queue=float(number))}
+        told += [reading.values[SignalName.QUEUE_LENGTH] for reading in (await world.read(A, seconds=0.5)).values()]
+    assert told == [1.0, 3.0, 5.0, 7.0]
+
+
+async def test_news_that_waited_are_not_lost_when_nothing_follows_them() -> None:
+    world = World()
+    await world.read(A)
+    world.prometheus.scraped = {A: scraped()}
+    assert await world.read(A, seconds=0.5) == {}
+    assert (await world.read(A, seconds=0.5))[A].age == 1.0
+
+
+async def test_a_read_that_is_older_than_the_news_does_not_take_them_back() -> None:
+    world = World()
+    world.prometheus.reading = Reading(VALUES | {SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+    await world.read(A)
+    world.prometheus.released.clear()
+    assert await world.read(A, seconds=5.0) == {}  # it takes its time
+    world.prometheus.scraped = {A: scraped(age=0.0)}
+    await world.read(A, seconds=1.0)
+    world.prometheus.released.set()
+    await asyncio.sleep(0)
+    reading = (await world.read(A, seconds=1.0))[A]
+    assert reading == Reading(VALUES | {SignalName.QUEUE_LENGTH: 40.0}, 1.0, 2)
+
+
+async def test_a_read_that_is_newer_than_the_news_replaces_them() -> None:
+    world = World()
+    world.prometheus.reading = Reading({SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+    await world.read(A)
+    world.prometheus.scraped = {A: scraped()}
+    await world.read(A)
+    assert (await world.read(A, seconds=3.5))[A] == Reading({SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+
+
+@pytest.mark.parametrize("reading", [Reading(error="PrometheusUnreachable: gone"), Reading()])
+async def test_news_alone_are_no_evidence(reading: Reading) -> None:
+    world = World()
+    world.prometheus.reading = reading
+    await world.read(A)
+    world.prometheus.scraped = {A: scraped()}
+    assert await world.read(A) == {}
+
+
+async def test_what_was_read_of_thousands_comes_in_parts_and_news_first() -> None:
+    keys = [Key("x", f"s{number:04}") for number in range(4000)]
+    world = World()
+    assert len(await world.read(*keys)) == 500
+    seen: list[Key] = []
+    for number in range(7):
+        world.prometheus.scraped = {keys[-1 - number]: scraped()}
+        readings = list(await world.read(*keys, seconds=0.5))
+        assert readings[:2] == [keys[-1 - number], keys[500 * (number + 1)]]
+        seen += readings
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(keys[500:])
+
+
+async def test_failure_of_one_answer_is_no_reason_to_give_up_asking() -> None:
+    world = World()
+    world.prometheus.broken = RuntimeError("once")
+    with pytest.raises(RuntimeError, match="once"):
+        await world.read(A)
+    world.prometheus.broken = None
+    assert A in await world.read(A, seconds=6.0)
 
 
 async def test_closing_ends_a_read_that_is_under_way() -> None:
