@@ -77,6 +77,8 @@ def _prometheus(plan: Plan) -> dict[str, Any]:
     }
     processes = {
         "job_name": "processes",
+        # Who speaks for many pods says itself which.
+        "honor_labels": True,
         "file_sd_configs": [{"files": [f"{plan.state}/targets/*.json"], "refresh_interval": "1s"}],
     }
     return {

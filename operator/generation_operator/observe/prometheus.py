@@ -10,7 +10,7 @@ import contextlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -149,12 +149,12 @@ class PrometheusSource:
 
         Nothing of a server that fails: `read` says so, and why.
         """
-        by_url: dict[str, list[Ask]] = defaultdict(list)
+        by_url: dict[str, set[Key]] = defaultdict(set)
         for ask in asks:
             if ask.url is not None and ask.url in self._servers:
-                by_url[ask.url].append(ask)
+                by_url[ask.url].add(ask.key)
         found: dict[Key, News] = {}
-        for batch in await asyncio.gather(*(self._servers[url].news(asked) for url, asked in by_url.items())):
+        for batch in await asyncio.gather(*(self._servers[url].news(keys) for url, keys in by_url.items())):
             found.update(batch)
         return found
 
@@ -225,11 +225,11 @@ class _Server:
             return {}
         return await self._own.ask(client, queries, seconds)
 
-    async def news(self, asks: Sequence[Ask]) -> dict[Key, News]:
+    async def news(self, keys: Collection[Key]) -> dict[Key, News]:
         """What was scraped since the last call; nothing before the first read, or while the server is left alone."""
         if self._client is None or self._clock() < self.paused_until:
             return {}
-        return await self._news.ask(self._client, asks)
+        return await self._news.ask(self._client, keys)
 
     def close(self) -> None:
         self._own.close()

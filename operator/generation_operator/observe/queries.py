@@ -27,7 +27,12 @@ Answers = Mapping[Query, Mapping[Key, float]]
 INFO: Final = "generation_service_info"
 # Exactly one series per pod. Without topk, one pod that calls itself by two names, or is scraped twice, would make the
 # join ambiguous, and Prometheus would refuse the whole query: for all services.
-_ONE_PER_POD: Final = f"topk by (namespace, pod) (1, group by (namespace, pod, service) ({INFO}))"
+ONE_PER_POD: Final = f"topk by (namespace, pod) (1, group by (namespace, pod, service) ({INFO}))"
+# How much there is to do.
+GAUGES: Final = {
+    SignalName.QUEUE_LENGTH: "generation_service_queue_length",
+    SignalName.WORKFLOWS_IN_FLIGHT: "generation_service_requests_in_flight",
+}
 _MISS_WINDOWS: Final = {
     SignalName.MISS_RATIO_5M: "5m",
     SignalName.MISS_RATIO_30M: "30m",
@@ -64,8 +69,7 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
         SignalName.ERROR_RATIO: f"{errors} / {requests}",
         SignalName.WORKFLOW_ARRIVALS: arrivals_over(window_seconds),
         SignalName.WORKFLOW_SERVICE_TIME: f"{rate('sum', f'{service}_sum')} / {rate('sum', f'{service}_count')}",
-        SignalName.QUEUE_LENGTH: GAUGES[SignalName.QUEUE_LENGTH],
-        SignalName.WORKFLOWS_IN_FLIGHT: GAUGES[SignalName.WORKFLOWS_IN_FLIGHT],
+        **{name: _joined("sum", gauge) for name, gauge in GAUGES.items()},
         **{name: _missed(window) for name, window in _MISS_WINDOWS.items()},
         Evidence.REPORTING: f"count {_BY_SERVICE} "
         f"(time() - max by (namespace, pod, service) (timestamp({INFO})) <= {max_age_seconds:d})",
@@ -84,14 +88,7 @@ def _missed(window: str) -> str:
 
 
 def _joined(aggregation: str, samples: str) -> str:
-    return f"{aggregation} {_BY_SERVICE} ({samples} * on (namespace, pod) group_left (service) {_ONE_PER_POD})"
-
-
-# How much there is to do, as last scraped.
-GAUGES: Final[Mapping[SignalName, str]] = {
-    SignalName.QUEUE_LENGTH: _joined("sum", "generation_service_queue_length"),
-    SignalName.WORKFLOWS_IN_FLIGHT: _joined("sum", "generation_service_requests_in_flight"),
-}
+    return f"{aggregation} {_BY_SERVICE} ({samples} * on (namespace, pod) group_left (service) {ONE_PER_POD})"
 
 
 def parse_vector(result: object) -> dict[Key, float]:

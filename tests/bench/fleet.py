@@ -1,0 +1,104 @@
+"""What Prometheus scrapes of thousands of services with one pod each, spread over the scrape interval as real ones are.
+
+One HTTP server in the place of all pods: Prometheus takes namespace and pod from what is exported (`honor_labels`). The
+services are scraped in parts, each part at a moment of its own.
+"""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+from generation_operator.api.resource import Key
+
+SCRAPE_SECONDS: Final = 15
+_PARTS: Final = 30
+
+
+@dataclass(slots=True)
+class Fleet:
+    """Services that go on working at the same pace.
+
+    Args:
+        services: whose metrics there are; the pod has the name of its service.
+        arrivals_per_second: workflows of each.
+        service_seconds: that a workflow takes.
+    """
+
+    services: Sequence[Key]
+    arrivals_per_second: float = 2.0
+    service_seconds: float = 3.0
+    _began: float = field(default_factory=time.monotonic)
+
+    def text(self, part: int) -> bytes:
+        """The metrics of one part of the services."""
+        passed = time.monotonic() - self._began
+        arrived = passed * self.arrivals_per_second
+        in_flight = self.arrivals_per_second * self.service_seconds
+        lines: list[str] = []
+        for key in self.services[part::_PARTS]:
+            where = f'namespace="{key.namespace}",pod="{key.name}"'
+            lines += (
+                f'generation_service_info{{{where},service="{key.name}"}} 1',
+                f'generation_service_requests_total{{{where},outcome="success"}} {arrived}',
+                f'generation_service_requests_total{{{where},outcome="error"}} 0',
+                f"generation_service_request_duration_seconds_sum{{{where}}} {arrived * self.service_seconds}",
+                f"generation_service_request_duration_seconds_count{{{where}}} {arrived}",
+                f"generation_service_workflow_service_seconds_sum{{{where}}} {arrived * self.service_seconds}",
+                f"generation_service_workflow_service_seconds_count{{{where}}} {arrived}",
+                f"generation_service_workflows_arrived_total{{{where}}} {arrived}",
+                f"generation_service_queue_length{{{where}}} 0",
+                f"generation_service_requests_in_flight{{{where}}} {in_flight}",
+                f"process_cpu_seconds_total{{{where}}} {passed * 0.3}",
+                f"process_resident_memory_bytes{{{where}}} 300000000",
+            )
+        return "\n".join((*lines, "")).encode()
+
+    @contextlib.contextmanager
+    def serving(self, targets: Path) -> Iterator["Fleet"]:
+        """Export on a free port of this machine, and tell Prometheus in a file of targets, until the block ends."""
+        fleet = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = fleet.text(int(self.path.rpartition("/")[2]))
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        groups = [
+            {
+                "targets": [f"127.0.0.1:{server.server_port}"],
+                "labels": {
+                    "instance": f"part-{part}",
+                    "__metrics_path__": f"/metrics/{part}",
+                    "__scrape_interval__": f"{SCRAPE_SECONDS}s",
+                    "__scrape_timeout__": "10s",
+                },
+            }
+            for part in range(_PARTS)
+        ]
+        partial = targets.with_suffix(".partial")
+        partial.write_text(json.dumps(groups))
+        partial.rename(targets)
+        try:
+            yield self
+        finally:
+            targets.unlink(missing_ok=True)
+            server.shutdown()
+            thread.join()
+            server.server_close()
