@@ -173,7 +173,7 @@ class World:
         self.queued.clear()
 
     def peek(self, kind: Kind, key: Key) -> Manifest:
-        return next(manifest for manifest in _run(self.cluster.list(kind)) if key_of(manifest) == key)
+        return dict(_run(self.cluster.get(kind, *key)))
 
     def replicas(self, key: Key = A) -> int:
         return int(self.peek(DEPLOYMENT, key)["spec"]["replicas"])

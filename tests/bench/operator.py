@@ -7,16 +7,17 @@ question here. It writes docs/results/operator.md.
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import gc
 import json
+import math
 import multiprocessing
 import os
-import platform
+import random
 import re
 import signal
 import socket
-import statistics
 import sys
 import tempfile
 import time
@@ -31,40 +32,33 @@ from rich.console import Console
 
 from api_fixtures import PROJECT, Api, Object, Operator, service
 from autoscaler_world import World
+from bench.fleet import Fleet
+from bench.operator_page import (
+    MOST_WITH_DEFAULT_HPA,
+    PATIENCE_SECONDS,
+    PER_NAMESPACE,
+    RARE_HPA_SECONDS,
+    REACTIONS,
+    STEADY_SECONDS,
+    TICK_SECONDS,
+    Row,
+    measured_before,
+    page,
+)
 from bench.pod_load import PodLoad, Work
 from builders import make_service
 from exporter import HIGH, LOW, Exporter
 from fault_proxy import FaultProxy
 from generation_operator.__main__ import GARBAGE_THRESHOLDS
+from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 from localcluster import cluster as local
 from localcluster.plan import HpaTiming, Shape
 
 _RESULTS: Final = PROJECT / "docs" / "results" / "operator.md"
-# Kubernetes' own controllers search the pods, ReplicaSets and budgets of a whole namespace for each Deployment: with
-# 5,000 in one the controller manager takes more than a core, and the API server what is left.
-_PER_NAMESPACE: Final = 20
-_TICK_SECONDS: Final = 5  # the default
-_STEADY_SECONDS: Final = 60
+_PER_HOUR: Final = 3600 / STEADY_SECONDS
 _TICKS: Final = 30
-_MOST_WITH_DEFAULT_HPA: Final = 1000
-_RARE_HPA_SECONDS: Final = 120
 _BATCH: Final = 200  # resources per kubectl apply
-_COLUMNS: Final = (
-    "resources",
-    "all have a status after",
-    "writes each",
-    "steady CPU",
-    "RSS",
-    "requests each per hour",
-    "steady writes",
-    "tick p50",
-    "tick p95",
-    "deciding p95 in the process",
-    "reaction through Prometheus",
-    "reaction to fresh load",
-)
-_HEAD: Final = f"| {' | '.join(_COLUMNS)} |"
 _BUSY: Final = {
     SignalName.QUEUE_LENGTH: 0.0,
     SignalName.WORKFLOW_ARRIVALS: 2.0,
@@ -82,38 +76,11 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _JIFFY: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The figures for one number of resources."""
-
-    resources: int
-    started: float  # seconds from the start of the process until every resource has a status
-    writes: float  # per resource, until then
-    cpu: float  # % of one core, nothing changing
-    rss: float  # MiB
-    requests: float  # per resource and hour, nothing changing
-    idle_writes: int  # within the steady time
-    tick: tuple[float, float]  # p50 and p95 in milliseconds
-    deciding: float  # p95 of one tick's decisions in the running process, seconds, rounded up to a bucket
-    reaction: float | None  # seconds from a step of the load to changed replicas, through Prometheus alone
-    fresh: float | None  # the same with the load that pods tell, and no Prometheus
-
-    @property
-    def line(self) -> str:
-        """The row of the table."""
-        reactions = ["none within 90 s" if took is None else f"{took:.1f} s" for took in (self.reaction, self.fresh)]
-        return (
-            f"| {self.resources:,} | {self.started:.1f} s | {self.writes:.1f} | {self.cpu:.1f} % | {self.rss:.0f} MiB "
-            f"| {self.requests:.2f} | {self.idle_writes} | {self.tick[0]:.0f} ms | {self.tick[1]:.0f} ms "
-            f"| <= {self.deciding * 1000:.0f} ms | {' | '.join(reactions)} |"
-        )
-
-
 def measure(count: int, console: Console) -> Row:
     """Start a cluster, fill it, and look at the operator in it."""
     name = f"bench-operator-{os.getpid()}"
     # Thousands of HPAs every 15 s take a core of their own, and it is not the HPA controller that is measured.
-    hpa = HpaTiming() if count <= _MOST_WITH_DEFAULT_HPA else HpaTiming(sync_period=_RARE_HPA_SECONDS)
+    hpa = HpaTiming() if count <= MOST_WITH_DEFAULT_HPA else HpaTiming(sync_period=RARE_HPA_SECONDS)
     cluster = local.up(name, shape=Shape.KWOK, hpa=hpa, console=console)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +89,7 @@ def measure(count: int, console: Console) -> Row:
         local.down(name)
     # Now that the machine is idle, and in a process of its own: this one is full of what has passed the proxy.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as another:
-        return dataclasses.replace(row, tick=another.submit(_ticks, count).result())
+        return dataclasses.replace(row, at_once=another.submit(_at_once, count).result())
 
 
 def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
@@ -133,21 +100,23 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
     manifests = [_resource(number) for number in range(count)]
     for first in range(0, count, _BATCH):
         cluster.apply(manifests[first : first + _BATCH])
-    api = Api(cluster, _namespace(0))
-    with FaultProxy(cluster.kubeconfig, folder).running() as proxy:
+    fleet = Fleet([Key(_namespace(number), f"s{number}") for number in range(REACTIONS, count)])
+    with (
+        FaultProxy(cluster.kubeconfig, folder).running() as proxy,
+        fleet.serving(cluster.plan.state / "targets" / "fleet.json"),
+    ):
         operator = Operator(
             cluster,
             folder / "operator.log",
             {
                 "GENERATION_OPERATOR_KUBECONFIG": str(proxy.kubeconfig),
-                "GENERATION_OPERATOR_TICK_SECONDS": str(_TICK_SECONDS),
+                "GENERATION_OPERATOR_TICK_SECONDS": str(TICK_SECONDS),
                 "GENERATION_OPERATOR_PROBE_PORT": str(port := _free_port()),
             },
         )
         began = time.monotonic()
         operator.start()
         assert operator.process is not None
-        pid = operator.process.pid
         try:
             reconciled: set[str] = set()
 
@@ -160,25 +129,53 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
             started, writes = time.monotonic() - began, len(proxy.writes_since(0)) / count
             _until(lambda: _quiet(proxy), 60 + count, "three ticks without a write")
             print("nothing changes any more", file=sys.stderr)
-            first, cpu, since = len(proxy.calls), _cpu_seconds(pid), time.monotonic()
-            time.sleep(_STEADY_SECONDS)
-            lasted = time.monotonic() - since
-            steady = len(proxy.calls) - first
-            return Row(
+            steady = _steady(operator.process.pid, _pid_of_prometheus(cluster), proxy, port)
+            row = Row(
                 resources=count,
                 started=started,
                 writes=writes,
-                cpu=(_cpu_seconds(pid) - cpu) / lasted * 100,
-                rss=_rss_mebibytes(pid),
-                requests=steady / count / lasted * 3600,
-                idle_writes=len(proxy.writes_since(first)),
-                tick=(0.0, 0.0),
-                deciding=_deciding(port),
-                reaction=_reaction(api),
-                fresh=_fresh_reaction(api),
+                requests=steady.calls / count * _PER_HOUR,
+                cpu=steady.cpu,
+                rss=steady.rss,
+                idle_writes=steady.writes,
+                tick=steady.tick,
+                at_once=0.0,
+                prometheus=steady.prometheus,
+                reactions=[],
+                fresh=[],
             )
+            print(row, file=sys.stderr)
+            api = Api(cluster, _namespace(0))
+            return dataclasses.replace(row, reactions=_reactions(api, proxy), fresh=_fresh_reactions(api, proxy))
         finally:
             operator.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Steady:
+    """What the operator does while nothing changes."""
+
+    calls: int
+    writes: int
+    cpu: float
+    rss: float
+    tick: tuple[float, float]
+    prometheus: float
+
+
+def _steady(pid: int, prometheus: int, proxy: FaultProxy, port: int) -> _Steady:
+    first, cpu, other, phases = len(proxy.calls), _cpu_seconds(pid), _cpu_seconds(prometheus), _phases(port)
+    since = time.monotonic()
+    time.sleep(STEADY_SECONDS)
+    lasted = time.monotonic() - since
+    return _Steady(
+        calls=len(proxy.calls) - first,
+        writes=len(proxy.writes_since(first)),
+        cpu=(_cpu_seconds(pid) - cpu) / lasted * 100,
+        rss=_rss_mebibytes(pid),
+        tick=_own_part(phases, _phases(port)),
+        prometheus=(_cpu_seconds(prometheus) - other) / lasted * 100,
+    )
 
 
 def _resource(number: int) -> Object:
@@ -191,7 +188,7 @@ def _resource(number: int) -> Object:
 
 
 def _namespace(number: int) -> str:
-    return f"bench-{number // _PER_NAMESPACE}"
+    return f"bench-{number // PER_NAMESPACE}"
 
 
 def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
@@ -205,7 +202,7 @@ def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
 def _quiet(proxy: FaultProxy) -> bool:
     """Whether three ticks have passed without a write."""
     first = len(proxy.calls)
-    time.sleep(3 * _TICK_SECONDS)
+    time.sleep(3 * TICK_SECONDS)
     return not proxy.writes_since(first)
 
 
@@ -218,10 +215,10 @@ def _rss_mebibytes(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
-def _ticks(count: int) -> tuple[float, float]:
-    """p50 and p95 of a whole tick on a cluster in memory, with answers that are there at once: our part of it.
+def _at_once(count: int) -> float:
+    """p95 of a tick on a cluster in memory in which there is something new of all services, in milliseconds.
 
-    All services are busy and all signals are there: the dearest tick in which nothing is written.
+    The dearest tick in which nothing is written. The operator itself takes them in parts.
     """
     world = World(*(make_service(f"s{number}") for number in range(count)), policy="Targets")
     for values in world.metrics.values.values():
@@ -234,53 +231,73 @@ def _ticks(count: int) -> tuple[float, float]:
         times = []
         for _ in range(_TICKS):
             began = time.perf_counter()
-            await world.tick(_TICK_SECONDS)
+            await world.tick(TICK_SECONDS)
             times.append((time.perf_counter() - began) * 1000)
         return times
 
     times = sorted(asyncio.run(run()))
-    return statistics.median(times), times[round(0.95 * (len(times) - 1))]
+    return times[round(0.95 * (len(times) - 1))]
 
 
-def _reaction(api: Api) -> float | None:
-    def replicas() -> int:
-        return int(api.get("deployment", "s0")["spec"]["replicas"])
-
-    pods = [f"s0-{number}" for number in range(6)]  # as many as there can be, so that coverage is no question
-    # The kubelet's address of a pod leads nowhere here, so what is measured is Prometheus alone.
-    with Exporter(api.cluster.plan, api.namespace, "s0").serving(pods, LOW) as exporter:
-        time.sleep(30)  # rates need samples, and a decision to lower needs two looks
-        before = replicas()
-        exporter.set(dataclasses.replace(HIGH, queue_length=5000))
-        return _seconds_until(lambda: replicas() > before)
-
-
-def _fresh_reaction(api: Api) -> float | None:
-    """One more service, whose pods answer on this machine."""
-    with PodLoad(Work(in_flight=2, queued=0, arrivals_per_second=1.0)).serving() as load:
-        manifest = _resource(0)
-        manifest["metadata"]["name"] = "fresh"
-        manifest["spec"]["port"] = load.port
-        api.apply(manifest)
-        labels = "app.kubernetes.io/instance=fresh"
-        _until(lambda: bool(api.items("pod", labels)), 60, "a pod of the service")
-        [pod] = api.items("pod", labels)
-        status = {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
-        time.sleep(10)  # the simulation has said its last word about the pod's status
-        name = pod["metadata"]["name"]
-        api.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "--patch", json.dumps(status))
-        time.sleep(45)  # it was asked in vain at first, so it is asked again after 30 s; then a few looks
-        load.set(Work(in_flight=20, queued=5000, arrivals_per_second=50.0))
-        return _seconds_until(lambda: int(api.get("deployment", "fresh")["spec"]["replicas"]) > 1)
+def _reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
+    """Through Prometheus alone: the kubelet's address of a pod leads nowhere here."""
+    draw, times = random.Random(20_261_129), []
+    names = [f"s{number}" for number in range(REACTIONS)]
+    with contextlib.ExitStack() as serving:
+        exporters = {
+            name: serving.enter_context(Exporter(api.cluster.plan, api.namespace, name).serving([f"{name}-0"], LOW))
+            for name in names
+        }
+        time.sleep(90)  # rates need samples, and what is new settles
+        for name, exporter in exporters.items():
+            time.sleep(draw.uniform(0, 2))  # whenever in the scrape interval
+            first, began = len(proxy.calls), time.monotonic()
+            exporter.set(dataclasses.replace(HIGH, queue_length=5000))
+            times.append(_seconds_until_scaled(proxy, name, first, began))
+    return times
 
 
-def _seconds_until(probe: Callable[[], bool]) -> float | None:
-    """How long it took until something was seen; None when it took more than 90 s."""
-    began = time.monotonic()
-    while time.monotonic() - began < 90:
-        if probe():
-            return time.monotonic() - began
-        time.sleep(0.05)
+def _fresh_reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
+    """Services whose pods answer on this machine."""
+    draw, times = random.Random(20_261_130), []
+    with contextlib.ExitStack() as serving:
+        loads = {}
+        for name in [f"fresh{number}" for number in range(REACTIONS)]:
+            work = Work(in_flight=2, queued=0, arrivals_per_second=1.0)
+            load = loads[name] = serving.enter_context(PodLoad(work).serving())
+            manifest = _resource(0)
+            manifest["metadata"]["name"] = name
+            manifest["spec"]["port"] = load.port
+            api.apply(manifest)
+        for name in loads:
+            _put_on_this_machine(api, name)
+        time.sleep(45)  # they were asked in vain at first, so they are asked again after 30 s; then a few looks
+        for name, load in loads.items():
+            time.sleep(draw.uniform(0, 2))
+            first, began = len(proxy.calls), time.monotonic()
+            load.set(Work(in_flight=20, queued=5000, arrivals_per_second=50.0))
+            times.append(_seconds_until_scaled(proxy, name, first, began))
+    return times
+
+
+def _put_on_this_machine(api: Api, name: str) -> None:
+    labels = f"app.kubernetes.io/instance={name}"
+    _until(lambda: bool(api.items("pod", labels)), 120, "a pod of the service")
+    _until(lambda: "podIP" in api.items("pod", labels)[0].get("status", {}), 120, "a running pod")
+    time.sleep(3)  # the simulation has said its last word about the pod's status
+    [pod] = api.items("pod", labels)
+    status = {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
+    patch = json.dumps(status)
+    api.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "--patch", patch)
+
+
+def _seconds_until_scaled(proxy: FaultProxy, name: str, first: int, began: float) -> float | None:
+    """From then until the operator wrote the count; None when it took longer than anybody waits."""
+    while time.monotonic() - began < PATIENCE_SECONDS:
+        for call in proxy.writes_since(first):
+            if f"/deployments/{name}/scale" in call.path:
+                return call.at - began
+        time.sleep(0.02)
     return None
 
 
@@ -290,60 +307,54 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _deciding(port: int) -> float:
-    """p95 of the phase `decide` since the start, from the operator's own histogram."""
+Buckets = dict[str, list[tuple[float, float]]]
+
+
+def _phases(port: int) -> Buckets:
+    """The operator's own histogram of a tick's phases: bounds and cumulative counts."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         text = answer.read().decode()
-    found = re.findall(r'tick_duration_seconds_bucket\{le="([^"]+)",phase="decide"\} ([0-9.e+]+)', text)
-    counts = [(float(bound), float(count)) for bound, count in found]
-    return next(bound for bound, count in counts if count >= 0.95 * counts[-1][1])
+    found: Buckets = {}
+    for bound, phase, count in re.findall(
+        r'tick_duration_seconds_bucket\{le="([^"]+)",phase="(\w+)"\} ([0-9.e+]+)', text
+    ):
+        found.setdefault(phase, []).append((float(bound), float(count)))
+    return found
 
 
-def _measured_before() -> dict[int, str]:
-    """Rows of the page as it is, by number of resources: nobody measures all of them each time."""
-    text = _RESULTS.read_text() if _RESULTS.exists() else ""
-    if _HEAD not in text:
-        return {}  # other columns
-    return {
-        int(found[1].replace(",", "")): found[0] for found in re.finditer(r"^\| ([\d,]+) \|.*$", text, re.MULTILINE)
+def _own_part(before: Buckets, after: Buckets) -> tuple[float, float]:
+    """p50 and p95 of what a tick takes besides waiting for Prometheus and pods, in milliseconds.
+
+    Sums of the phases' quantiles, which is more than the quantile of their sums.
+    """
+    grown = {
+        phase: [(bound, count - old) for (bound, count), (_, old) in zip(after[phase], before[phase], strict=True)]
+        for phase in ("decide", "actuate", "publish")
     }
+    return tuple(sum(_quantile(rows, share) for rows in grown.values()) * 1000 for share in (0.5, 0.95))  # type: ignore[return-value]
 
 
-def page(rows: dict[int, str], load: float) -> str:
-    """The whole of docs/results/operator.md."""
-    return "\n".join(
-        [
-            "# What the operator costs",
-            "",
-            "Written by `make bench-operator`; do not edit. A real API server, controller manager and Prometheus with",
-            "simulated pods share the machine with the operator, so that absolute figures are this machine's and the",
-            "start-up includes what the API server needs for the writes. Resources have no proxy and one replica,",
-            f"{_PER_NAMESPACE} are in a namespace; a tick every {_TICK_SECONDS} s; steady means {_STEADY_SECONDS} s in",
-            "which nothing changes.",
-            "",
-            f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
-            f"Load average before the newest row began: {load:.1f}.",
-            f"With more than {_MOST_WITH_DEFAULT_HPA:,} resources the HPA controller looks every {_RARE_HPA_SECONDS} s",
-            "instead of 15, because it would take a core for itself.",
-            "",
-            _HEAD,
-            "|" + "---|" * len(_COLUMNS),
-            *(line for _, line in sorted(rows.items())),
-            "",
-            "CPU is of one core. The operator compares everything with some lists every 300 s, which the steady time",
-            "does not contain; requests are what passes the proxy, watches that are opened again included. A tick is",
-            "timed afterwards on a cluster in memory with answers that are there at once, all services busy: our part.",
-            "`Deciding` is from the running process, the start-up included. The reaction is the time",
-            "from a step of the load to a changed replica count: with metrics from Prometheus alone (scraped every 2 s",
-            "here, asked every 5), and with what the pods tell and no Prometheus. Policy Targets. Other pods are",
-            "simulated and answer nobody; each is asked in vain every 30 s. A service that has been observed for eight",
-            "days takes 16 KiB more than here.",
-            "",
-            "Goals at 5,000 resources on one core: tick p95 below 1 s, below 250 MiB, no write when nothing changes, a",
-            "reaction within 3 s with fresh load, and within a scrape and 1 s without.",
-            "",
-        ]
-    )
+def _quantile(rows: list[tuple[float, float]], share: float) -> float:
+    """As PromQL's histogram_quantile: linear within a bucket."""
+    wanted, low, below = share * rows[-1][1], 0.0, 0.0
+    for bound, count in rows:
+        if count >= wanted and count > below:
+            return bound if bound == math.inf else low + (bound - low) * (wanted - below) / (count - below)
+        low, below = bound, count
+    return math.nan
+
+
+def _pid_of_prometheus(cluster: local.Cluster) -> int:
+    """The one that has this cluster's configuration."""
+    wanted = f"--config.file={cluster.plan.state}/prometheus.yaml".encode()
+    return next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if wanted in _read(path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""
 
 
 def main() -> int:
@@ -354,7 +365,7 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes the operator and the cluster down
     console = Console(stderr=True, highlight=False)
-    rows, load = _measured_before(), os.getloadavg()[0]
+    rows, load = measured_before(_RESULTS), os.getloadavg()[0]
     for count in arguments.counts or [100, 1000, *([5000] if arguments.full else [])]:
         rows[count] = measure(count, console).line
         print(rows[count], flush=True)
