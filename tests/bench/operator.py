@@ -56,6 +56,8 @@ from localcluster import cluster as local
 from localcluster.plan import HpaTiming, Shape
 
 _RESULTS: Final = PROJECT / "docs" / "results" / "operator.md"
+# Half a minute after its start each HPA has metrics, which is something new once more.
+_QUIET_SECONDS: Final = 45
 _PER_HOUR: Final = 3600 / STEADY_SECONDS
 _TICKS: Final = 30
 _BATCH: Final = 200  # resources per kubectl apply
@@ -127,7 +129,7 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
             _until(all_have_a_status, 60 + count, "every resource has a status")
             print(f"{count:,} resources have a status", file=sys.stderr)
             started, writes = time.monotonic() - began, len(proxy.writes_since(0)) / count
-            _until(lambda: _quiet(proxy), 60 + count, "three ticks without a write")
+            _until(lambda: _quiet(proxy), 300 + count, f"{_QUIET_SECONDS} s without a write")
             print("nothing changes any more", file=sys.stderr)
             steady = _steady(operator.process.pid, _pid_of_prometheus(cluster), proxy, port)
             row = Row(
@@ -200,9 +202,9 @@ def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def _quiet(proxy: FaultProxy) -> bool:
-    """Whether three ticks have passed without a write."""
+    """Whether some time has passed without a write."""
     first = len(proxy.calls)
-    time.sleep(3 * TICK_SECONDS)
+    time.sleep(_QUIET_SECONDS)
     return not proxy.writes_since(first)
 
 

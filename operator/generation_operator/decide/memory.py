@@ -1,7 +1,7 @@
 """What the policy `Targets` remembers from one decision to the next. Bounded in size, plain values only.
 
 Tuples and not dataclasses: each decision replaces some of them a dozen times, and `dataclasses.replace` takes five
-times as long as `_replace`. The two long series are packed: as objects they take 120 kB per service, packed 16.
+times as long as `_replace`. The two long series are packed: as objects they take 120 kB per service, packed 8.
 """
 
 import math
@@ -14,8 +14,10 @@ MAX_BINS: Final = 400
 MAX_RAISES: Final = 32
 MAX_STARTING: Final = 32
 MAX_PENDING: Final = 16
-_PAIR: Final = struct.Struct("=2d")
-_RATE: Final = struct.Struct("=f")
+_PAIR: Final = struct.Struct("=2f")  # a count of some minutes needs no more than seven digits
+_LARGEST: Final = 3e38  # that 32 bits can hold
+_RATE: Final = struct.Struct("=e")
+_LARGEST_RATE: Final = 65504.0  # that 16 bits can hold; 20,000 replicas could not keep up with it
 
 
 class Bin(NamedTuple):
@@ -31,7 +33,8 @@ class Bins:
     __slots__ = ("_packed",)
 
     def __init__(self, bins: Iterable[Bin] = (), *, packed: bytes = b"") -> None:
-        self._packed = (packed + b"".join(_PAIR.pack(*entry) for entry in bins))[-MAX_BINS * _PAIR.size :]
+        added = b"".join(_PAIR.pack(min(seconds, _LARGEST), min(arrived, _LARGEST)) for seconds, arrived in bins)
+        self._packed = (packed + added)[-MAX_BINS * _PAIR.size :]
 
     def followed_by(self, newest: Bin) -> "Bins":
         """These and one more."""
@@ -39,7 +42,7 @@ class Bins:
 
     def newest(self, count: int) -> tuple["array[float]", "array[float]"]:
         """Seconds, and arrivals, of up to `count` intervals, newest first."""
-        flat = array("d", self._packed[-count * _PAIR.size :])
+        flat = array("f", self._packed[-count * _PAIR.size :])
         return flat[-2::-2], flat[::-2]
 
     def __iter__(self) -> Iterator[Bin]:
@@ -96,20 +99,20 @@ class Backtest(NamedTuple):
 class Rates:
     """One arrival rate, or None, for each of a fixed number of slots; a value, like a tuple.
 
-    Kept to seven digits (32 bits).
+    Kept in 16 bits, to 0.05 %: a tenth of what chance alone moves the mean of five minutes at 10,000 per second.
     """
 
     __slots__ = ("_packed",)
 
     def __init__(self, rates: Iterable[float | None] = (), *, packed: bytes = b"") -> None:
-        self._packed = packed + array("f", [math.nan if rate is None else rate for rate in rates]).tobytes()
+        self._packed = packed + b"".join(_RATE.pack(_storable(rate)) for rate in rates)
 
     def having(self, changes: Iterable[tuple[int, float | None]]) -> "Rates":
         """These with other rates in some slots."""
-        rates = array("f", self._packed)
+        packed = bytearray(self._packed)
         for slot, rate in changes:
-            rates[slot] = math.nan if rate is None else rate
-        return Rates(packed=rates.tobytes())
+            _RATE.pack_into(packed, slot * _RATE.size, _storable(rate))
+        return Rates(packed=bytes(packed))
 
     def __getitem__(self, slot: int) -> float | None:
         (rate,) = _RATE.unpack_from(self._packed, slot * _RATE.size)
@@ -129,6 +132,10 @@ class Rates:
 
     def __repr__(self) -> str:
         return f"Rates({list(self)})"
+
+
+def _storable(rate: float | None) -> float:
+    return math.nan if rate is None else min(rate, _LARGEST_RATE)
 
 
 class Profile(NamedTuple):

@@ -49,7 +49,7 @@ class NewsSource(MetricsSource, Protocol):
 class _Known(NamedTuple):
     reading: Reading
     at: float  # when it was asked for
-    news: News | None = None  # the newest, asked for later than that
+    news: News | None = None  # a higher load, asked for later than that
     news_at: float = -math.inf
 
     def at_time(self, now: float) -> Reading:
@@ -140,9 +140,13 @@ class Sources:
     def _take_news(self) -> None:
         for key, news in (self._news.take() or {}).items():
             known = self._known.get(key)
-            # Load alone is no reading: what else there is, and how many pods report, has to be known.
-            if known is not None and known.reading.error is None and known.reading.age is not None:
-                self._known[key] = known._replace(news=news, news_at=self._news.began_at)
+            # Load alone is no reading: what else there is has to be known, and is not when there was an error.
+            if known is None:
+                continue
+            # Only what is more is urgent. What is less may be a part of the pods only, which is known by the next read.
+            more = {name: load for name, load in news.values.items() if load > known.reading.values.get(name, math.inf)}
+            if more:
+                self._known[key] = known._replace(news=news._replace(values=more), news_at=self._news.began_at)
                 self._scraped[key] = None
 
     def _due(self, now: float) -> Iterator[Key]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from generation_operator.decide.memory import MAX_BINS, Bin, Bins, Rates
 
-NUMBERS = st.floats(0, 1e9)
+NUMBERS = st.floats(0, 1e9, width=32)  # as exact as they are kept
 
 
 @given(st.lists(st.builds(Bin, NUMBERS, NUMBERS), max_size=20), st.builds(Bin, NUMBERS, NUMBERS))
@@ -33,9 +33,20 @@ def test_equal_bins_are_equal_values() -> None:
     assert one != (Bin(2.0, 3.0),)
 
 
-@given(st.lists(st.none() | st.floats(0, 1000, width=32), min_size=1, max_size=20))
+@given(st.lists(st.none() | st.floats(0, 1000, width=16), min_size=1, max_size=20))
 def test_rates_are_what_was_put_in(rates: list[float | None]) -> None:
     assert list(Rates(rates)) == rates
+
+
+def test_numbers_beyond_all_measure_are_kept_as_the_largest_there_can_be() -> None:
+    [kept] = Bins([Bin(2.0, 1e300)])
+    assert kept.arrived == pytest.approx(3e38)
+    assert list(Rates([1e300, 65504.0])) == [65504.0, 65504.0]
+
+
+@given(st.floats(0.01, 60_000))
+def test_a_rate_is_kept_to_half_a_thousandth(rate: float) -> None:
+    assert Rates([rate])[0] == pytest.approx(rate, rel=0.0005)
 
 
 def test_changing_rates_leaves_the_ones_before_as_they_are() -> None:

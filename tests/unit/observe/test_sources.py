@@ -14,7 +14,8 @@ from generation_operator.observe.signals import Ask, FreshLoad, Reading
 from generation_operator.observe.sources import Sources
 
 A, B = Key("x", "a"), Key("x", "b")
-VALUES = {SignalName.CPU: 0.5}
+QUEUE = SignalName.QUEUE_LENGTH
+VALUES = {SignalName.CPU: 0.5, QUEUE: 0.0}
 
 
 class FakePrometheus:
@@ -124,14 +125,14 @@ async def test_what_is_gone_is_forgotten() -> None:
 
 
 def scraped(age: float = 0.5, queue: float = 40.0) -> News:
-    return News({SignalName.QUEUE_LENGTH: queue}, 1000.0 - age, 1000.0)
+    return News({QUEUE: queue}, 1000.0 - age, 1000.0)
 
 
 async def test_a_load_that_was_just_scraped_is_told_at_once_beside_what_is_known() -> None:
     world = World()
     await world.read(A, B)
     world.prometheus.scraped = {A: scraped()}
-    assert await world.read(A, B) == {A: Reading(VALUES | {SignalName.QUEUE_LENGTH: 40.0}, 0.5, 2)}
+    assert await world.read(A, B) == {A: Reading(VALUES | {QUEUE: 40.0}, 0.5, 2)}
     assert await world.read(A, B, seconds=0.5) == {}
     assert world.prometheus.reads == 1
 
@@ -141,9 +142,9 @@ async def test_a_service_that_is_scraped_all_the_time_is_told_of_once_a_second_w
     await world.read(A)
     told = []
     for number in range(8):
-        world.prometheus.scraped = {A: scraped(queue=float(number))}
-        told += [reading.values[SignalName.QUEUE_LENGTH] for reading in (await world.read(A, seconds=0.5)).values()]
-    assert told == [1.0, 3.0, 5.0, 7.0]
+        world.prometheus.scraped = {A: scraped(queue=1.0 + number)}
+        told += [reading.values[QUEUE] for reading in (await world.read(A, seconds=0.5)).values()]
+    assert told == [2.0, 4.0, 6.0, 8.0]
 
 
 async def test_news_that_waited_are_not_lost_when_nothing_follows_them() -> None:
@@ -156,7 +157,7 @@ async def test_news_that_waited_are_not_lost_when_nothing_follows_them() -> None
 
 async def test_a_read_that_is_older_than_the_news_does_not_take_them_back() -> None:
     world = World()
-    world.prometheus.reading = Reading(VALUES | {SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+    world.prometheus.reading = Reading(VALUES | {QUEUE: 1.0}, 3.0, 2)
     await world.read(A)
     world.prometheus.released.clear()
     assert await world.read(A, seconds=5.0) == {}  # it takes its time
@@ -165,16 +166,30 @@ async def test_a_read_that_is_older_than_the_news_does_not_take_them_back() -> N
     world.prometheus.released.set()
     await asyncio.sleep(0)
     reading = (await world.read(A, seconds=1.0))[A]
-    assert reading == Reading(VALUES | {SignalName.QUEUE_LENGTH: 40.0}, 1.0, 2)
+    assert reading == Reading(VALUES | {QUEUE: 40.0}, 1.0, 2)
 
 
 async def test_a_read_that_is_newer_than_the_news_replaces_them() -> None:
     world = World()
-    world.prometheus.reading = Reading({SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+    world.prometheus.reading = Reading({QUEUE: 1.0}, 3.0, 2)
     await world.read(A)
     world.prometheus.scraped = {A: scraped()}
     await world.read(A)
-    assert (await world.read(A, seconds=3.5))[A] == Reading({SignalName.QUEUE_LENGTH: 1.0}, 3.0, 2)
+    assert (await world.read(A, seconds=3.5))[A] == Reading({QUEUE: 1.0}, 3.0, 2)
+
+
+@pytest.mark.parametrize("queue", [0.0, 5.0])
+async def test_less_load_waits_for_the_read_that_tells_how_many_pods_report(queue: float) -> None:
+    world = World()
+    world.prometheus.reading = Reading({QUEUE: 5.0}, 3.0, 2)
+    await world.read(A)
+    world.prometheus.scraped = {A: scraped(queue=queue)}
+    assert await world.read(A, seconds=1.0) == {}
+    world.prometheus.scraped = {A: scraped(queue=6.0)}
+    assert (await world.read(A, seconds=1.0))[A].values == {QUEUE: 6.0}
+    world.prometheus.scraped = {A: scraped(queue=queue)}
+    world.say(A)
+    assert (await world.read(A))[A].values == {QUEUE: 6.0}
 
 
 @pytest.mark.parametrize("reading", [Reading(error="PrometheusUnreachable: gone"), Reading()])
