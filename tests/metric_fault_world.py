@@ -173,8 +173,8 @@ class World:
             stack.callback(self._prometheus.kill)
             self._prometheus.start()
             stack.enter_context(self._proxy.running())
-            # A Prometheus that is slow holds up its operator's tick for six seconds, which would be seen in the
-            # recovery of all others: it gets an operator of its own.
+            # A Prometheus that is slow delays its operator's reading of all others by six seconds, which would be seen
+            # in their recovery: it gets an operator of its own.
             others, slow = (stack.enter_context(self._namespace(f"metric-faults-{kind}")) for kind in ("all", "slow"))
             for cell in (*CELLS, *CONTROLS):
                 self._add(cell, slow if cell.fault is Fault.SLOW else others)
