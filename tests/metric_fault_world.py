@@ -410,7 +410,9 @@ def _manifest(each: _Service, lowest: int, highest: int) -> Object:
 def _set_ready(services: list[_Service], status: str) -> None:
     """Say of all their pods whether they are ready, as a kubelet would."""
     patch = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
-    pods = [pod for each in services for pod in each.pods]
+    # If replicas were lowered, which is for others to judge, some are gone.
+    there = {pod["metadata"]["name"] for pod in services[0].api.items("pods")}
+    pods = sorted(there & {pod for each in services for pod in each.pods})
     services[0].api.kubectl("patch", "pods", *pods, "--subresource=status", "--patch", json.dumps(patch))
 
 
