@@ -9,12 +9,10 @@ killed and started again. What was written meanwhile is read from the API server
 
 import contextlib
 import json
-import math
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -23,41 +21,19 @@ from api_fixtures import Api, Object, Operator, eventually, service
 from exporter import Exporter, Load
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.queries import Evidence, parse_vector, queries
+from kube_http import client_tls, read_config, server_url
 from localcluster.cluster import Cluster
+from metric_fault_cells import CELLS, CONTROLS, LOADS, SHORT_WINDOW_SECONDS, WINDOW_SECONDS, Cell, Fault, Record
 from metrics_proxy import Distortion, MetricsProxy
 from prometheus_process import PrometheusProcess
 
-
-class Fault(StrEnum):
-    """What goes wrong with the metrics."""
-
-    EMPTY = "empty"  # no pod is scraped any more
-    NAN = "nan"
-    ZERO = "zero-on-outage"  # no pod is ready, and each says that it has nothing to do
-    STALE = "stale"  # the last samples are still answered, and grow old
-    PARTIAL = "partial-pods"  # one of three is scraped no more
-    RESTART = "prometheus-restart"
-    SLOW = "slow"
-    ERROR = "5xx"
-    LABELS = "wrong-labels"  # the pods say that they belong to another service
-    SKEW = "clock-skew"
-
-
-# Idle asks for fewer replicas by both policies. Busy asks for more by both: all 20 slots of a replica are taken for two
-# seconds each, and what waits takes longer than the 12 s that the targets allow. Burning is idle but for its errors.
-_IDLE: Final = Load(requests_per_second=2, response_seconds=0.05, cpu_cores=0.01, in_flight=0.1)
-LOADS: Final = {
-    "idle": _IDLE,
-    "busy": Load(
-        requests_per_second=10, response_seconds=3, cpu_cores=0.9, memory_bytes=480e6, queue_length=200, in_flight=20
-    ),
-    "burning": replace(_IDLE, error_share=0.95),
-}
 _NOTHING: Final = Load(memory_bytes=0, in_flight=0)
-POLICIES: Final = ("Score", "Targets")
 
+# To read everything of thirty services by five addresses each second takes a processor of its own.
+TICK_SECONDS: Final = 2
 REPLICAS: Final = 3
-_MOST_REPLICAS: Final = 6
+# Of a busy control. New pods are not scraped, so whoever else was raised would run into partial coverage.
+_MOST_REPLICAS: Final = 5
 # The faults of the proxy; all others are made for real.
 _DISTORTIONS: Final = {
     Fault.NAN: Distortion.NAN,
@@ -67,78 +43,10 @@ _DISTORTIONS: Final = {
 }
 # Five scrapes. Shorter would call ordinary what is late; longer only takes longer to grow old.
 _MAX_AGE_SECONDS: Final = 10
-# With a minute, a single sample after a fault is enough for a rate, so that it is plain when metrics are well again. An
-# outage is to be seen as zero, so there the window has to be shorter than the fault.
-_WINDOW_SECONDS: Final = 60
-_SHORT_WINDOW_SECONDS: Final = 10
 # Targets lowers nothing before it has seen 15 s of arrivals and one start-up.
 _WARM_SECONDS: Final = 18
 # From when the bounds are open: cooldown 2 s and some ticks, each of which may do harm.
 _HELD_SECONDS: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One fault at one load; None as the fault is a control."""
-
-    fault: Fault | None
-    load: str
-    policy: str
-
-    @property
-    def name(self) -> str:
-        """Of its GenerationService."""
-        return f"{self.load}-{self.fault or f'control-{self.policy.lower()}'}"
-
-    def __str__(self) -> str:
-        return f"{self.fault or 'control'}-{self.load}-{self.policy}"
-
-    @property
-    def window_seconds(self) -> int:
-        """Over which rates are taken."""
-        return _SHORT_WINDOW_SECONDS if self.fault is Fault.ZERO else _WINDOW_SECONDS
-
-
-# Each fault meets both policies and each load does; all combinations of the three are played by the unit tier.
-CELLS: Final = tuple(
-    Cell(fault, load, POLICIES[(row + column) % 2])
-    for row, fault in enumerate(Fault)
-    for column, load in enumerate(LOADS)
-)
-CONTROLS: Final = tuple(Cell(None, "idle", policy) for policy in POLICIES)
-
-
-@dataclass(slots=True)
-class Record:
-    """What happened to one service; times are Unix seconds."""
-
-    began: float = 0.0  # the fault
-    opened: float = 0.0  # the bounds
-    lifted: float = 0.0  # the fault
-    healthy: float = 0.0  # until here, at least, the metrics were not well
-    moves: list[audit_log.Move] = field(default_factory=list)
-    told: list[audit_log.Told] = field(default_factory=list)  # MetricsAvailable
-
-    def __str__(self) -> str:
-        story = [(told.at, f"{told.reason} {told.explanation}".strip()) for told in self.told]
-        story += [(move.at, f"{move.before} -> {move.after}{' by the HPA' * move.by_hpa}") for move in self.moves]
-        story += [(self.began, "BEGAN"), (self.opened, "OPENED"), (self.lifted, "LIFTED"), (self.healthy, "HEALTHY")]
-        return ", ".join(f"{at - self.began:+.1f} s {what}" for at, what in sorted(story))
-
-    def told_at(self, moment: float) -> audit_log.Told | None:
-        """What was said of the metrics at this moment."""
-        return next((told for told in reversed(self.told) if told.at <= moment), None)
-
-    def told_during_the_fault(self) -> list[audit_log.Told]:
-        """What was said of the metrics from the opening of the bounds on, until the fault was lifted."""
-        at_first = self.told_at(self.opened)
-        later = [told for told in self.told if self.opened < told.at <= self.lifted]
-        return [*([at_first] if at_first else []), *later]
-
-    @property
-    def recovered(self) -> float | None:
-        """When the metrics were first said to be available after the fault."""
-        return next((told.at for told in self.told if told.at > self.lifted and told.status == "True"), None)
 
 
 @dataclass(slots=True)
@@ -166,6 +74,8 @@ class World:
         self._prometheus = PrometheusProcess(cluster.plan, folder)
         self._proxy = MetricsProxy(self._prometheus.url)
         self._services: list[_Service] = []
+        config = read_config(cluster.kubeconfig)
+        self._server, self._tls = server_url(config), client_tls(config)
 
     def play(self) -> dict[Cell, Record]:
         """Play all acts, and tell what happened."""
@@ -194,7 +104,10 @@ class World:
 
     @contextlib.contextmanager
     def _operator(self, api: Api) -> Iterator[None]:
-        settings = {"GENERATION_OPERATOR_WATCH_NAMESPACES": api.namespace}
+        settings = {
+            "GENERATION_OPERATOR_WATCH_NAMESPACES": api.namespace,
+            "GENERATION_OPERATOR_TICK_SECONDS": str(TICK_SECONDS),
+        }
         # Beside the logs of the cluster, which are kept when a test failed.
         operator = Operator(self._cluster, self._cluster.plan.logs / f"{api.namespace}.log", settings)
         operator.start()
@@ -230,17 +143,17 @@ class World:
         self._proxy.begin()
         for each in services:
             self._begin(each)
-        _set_ready(unready, "False")
+        self._set_ready(unready, "False")
         self._await_told(services, "False", seconds=40)
         self._open([*services, *controls])
         held = time.monotonic()
-        self._await_lowered(controls, seconds=30)
+        self._await_lowered([each for each in controls if each.cell.load == "idle"], seconds=30)
         time.sleep(max(0.0, held + _HELD_SECONDS - time.monotonic()))
         self._note([*services, *controls], "lifted")
         self._proxy.end()
         for each in services:
             self._end(each)
-        _set_ready(unready, "True")
+        self._set_ready(unready, "True")
         self._await_end(services)
 
     def _restart(self, services: list[_Service]) -> None:
@@ -278,6 +191,15 @@ class World:
             case Fault.ZERO:
                 each.exporter.set(LOADS[each.cell.load])
 
+    def _set_ready(self, services: list[_Service], status: str) -> None:
+        """Say of all their pods whether they are ready, as a kubelet would."""
+        patch = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+        # If replicas were lowered, which is for others to judge, some are gone.
+        api = services[0].api
+        there = {pod["metadata"]["name"] for pod in self._items("api/v1", api, "pods")}
+        pods = sorted(there & {pod for each in services for pod in each.pods})
+        api.kubectl("patch", "pods", *pods, "--subresource=status", "--patch", json.dumps(patch))
+
     def _await_end(self, services: list[_Service]) -> None:
         """Until the metrics are well, the operator has said so, and it has lowered who is idle."""
         ill = [each for each in services if each.cell.fault not in _DISTORTIONS]
@@ -288,13 +210,13 @@ class World:
             ill = [each for each in ill if (each.api.namespace, each.cell.name) not in well[each.cell.window_seconds]]
             self._note(ill, "healthy", now)
             time.sleep(0.2)
-        self._await_told(services, "True", seconds=40, since=services[0].record.lifted)
+        self._await_told(services, "True", seconds=40)
         self._await_lowered([each for each in services if each.cell.load == "idle"], seconds=45)
 
     def _well(self) -> dict[int, set[tuple[str, str]]]:
         """Namespace and name of the services that Prometheus has recent samples and rates of, by window."""
         found = {}
-        for window in (_WINDOW_SECONDS, _SHORT_WINDOW_SECONDS):
+        for window in (WINDOW_SECONDS, SHORT_WINDOW_SECONDS):
             texts = queries(window, _MAX_AGE_SECONDS)
             try:
                 ages, reporting, times = (
@@ -319,7 +241,11 @@ class World:
             group[0].api.apply({"apiVersion": "v1", "kind": "List", "items": items})
 
     def _open(self, services: list[_Service]) -> None:
-        self._bound(services, 1, _MOST_REPLICAS)
+        """Let whoever is idle be lowered, and the busy controls raised."""
+        self._bound([each for each in services if each.cell.load == "idle"], 1, REPLICAS)
+        self._bound(
+            [each for each in services if each.cell.fault is None and each.cell.load == "busy"], 1, _MOST_REPLICAS
+        )
         self._note(services, "opened")
 
     @staticmethod
@@ -332,7 +258,7 @@ class World:
         """How many pods are ready; takes note of their names."""
         found: dict[tuple[str, str], list[str]] = {}
         for api in self._apis():
-            for pod in api.items("pods"):
+            for pod in self._items("api/v1", api, "pods"):
                 if any(entry["type"] == "Ready" and entry["status"] == "True" for entry in _conditions(pod)):
                     key = api.namespace, pod["metadata"]["labels"]["app.kubernetes.io/instance"]
                     found.setdefault(key, []).append(pod["metadata"]["name"])
@@ -340,13 +266,9 @@ class World:
             each.pods = found.get((each.api.namespace, each.cell.name), [])
         return sum(len(each.pods) for each in self._services)
 
-    def _await_told(self, services: list[_Service], status: str, *, seconds: float, since: float = math.inf) -> None:
-        """Until the operator says so of all of them, or has changed its mind since: new replicas are not scraped.
-
-        It ends when the time is over, too: what then is missing fails its own cell.
-        """
-        wanted = {each.cell.name for each in services}
-        self._patiently(lambda: self._told(status, since) >= wanted, seconds)
+    def _await_told(self, services: list[_Service], status: str, *, seconds: float) -> None:
+        """Until the operator says so of all of them, or the time is over: what then is missing fails its own cell."""
+        self._patiently(lambda: self._told(status) >= {each.cell.name for each in services}, seconds)
 
     def _await_lowered(self, services: list[_Service], *, seconds: float) -> None:
         self._patiently(lambda: self._lowered() >= {each.cell.name for each in services}, seconds)
@@ -357,19 +279,24 @@ class World:
         while not probe() and time.monotonic() < deadline:
             time.sleep(0.5)
 
-    def _told(self, status: str, since: float) -> set[str]:
+    def _told(self, status: str) -> set[str]:
         return {
             item["metadata"]["name"]
             for api in self._apis()
-            for item in api.items("gensvc")
+            for item in self._items("apis/generation.dev/v1alpha1", api, "generationservices")
             for entry in _conditions(item)
-            if entry["type"] == "MetricsAvailable"
-            and (entry["status"] == status or datetime.fromisoformat(entry["lastTransitionTime"]).timestamp() > since)
+            if entry["type"] == "MetricsAvailable" and entry["status"] == status
         }
 
     def _lowered(self) -> set[str]:
-        deployments = (item for api in self._apis() for item in api.items("deployments"))
+        deployments = (item for api in self._apis() for item in self._items("apis/apps/v1", api, "deployments"))
         return {item["metadata"]["name"] for item in deployments if item["spec"]["replicas"] < REPLICAS}
+
+    def _items(self, version: str, api: Api, kind: str) -> list[Object]:
+        """All objects of a kind. Not with kubectl, which would take as much of a processor as all the rest."""
+        url = f"{self._server}/{version}/namespaces/{api.namespace}/{kind}"
+        with urllib.request.urlopen(url, timeout=20, context=self._tls) as response:
+            return list(json.load(response)["items"])
 
     def _apis(self) -> list[Api]:
         return list({each.api.namespace: each.api for each in self._services}.values())
@@ -405,15 +332,6 @@ def _manifest(each: _Service, lowest: int, highest: int) -> Object:
         },
     }
     return made
-
-
-def _set_ready(services: list[_Service], status: str) -> None:
-    """Say of all their pods whether they are ready, as a kubelet would."""
-    patch = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
-    # If replicas were lowered, which is for others to judge, some are gone.
-    there = {pod["metadata"]["name"] for pod in services[0].api.items("pods")}
-    pods = sorted(there & {pod for each in services for pod in each.pods})
-    services[0].api.kubectl("patch", "pods", *pods, "--subresource=status", "--patch", json.dumps(patch))
 
 
 def _conditions(item: Object) -> list[Object]:
