@@ -99,8 +99,10 @@ class World:
     @contextlib.contextmanager
     def _namespace(self, name: str) -> Iterator[Api]:
         self._cluster.kubectl("create", "namespace", name)
-        yield Api(self._cluster, name)
-        self._cluster.kubectl("delete", "namespace", name, "--wait=false")
+        try:
+            yield Api(self._cluster, name)
+        finally:
+            self._cluster.kubectl("delete", "namespace", name, "--wait=false")
 
     @contextlib.contextmanager
     def _operator(self, api: Api) -> Iterator[None]:
