@@ -25,6 +25,8 @@ class Load:
     cpu_cores: float = 0.0
     memory_bytes: float = 50e6
     queue_length: float = 0.0
+    in_flight: float | None = None  # workflows in a slot; None: not exported, as by a service that does not count them
+    error_share: float = 0.0  # of the requests, 0..1
 
 
 HIGH = Load(requests_per_second=100, response_seconds=3.0, cpu_cores=0.9, queue_length=200)
@@ -34,20 +36,34 @@ LOW = Load(requests_per_second=2, response_seconds=0.05, cpu_cores=0.01)
 @dataclass(slots=True)
 class _Counters:
     requests: float = 0.0
+    errors: float = 0.0
     seconds: float = 0.0
     cpu: float = 0.0
     at: float = field(default_factory=time.monotonic)
 
 
 class Exporter:
-    """One HTTP server that reports for the replicas of one service."""
+    """One HTTP server that reports for the replicas of one service.
 
-    def __init__(self, plan: Plan, namespace: str, service: str) -> None:
-        self._plan, self._namespace, self._service = plan, namespace, service
+    Args:
+        plan: of the cluster whose Prometheus scrapes it.
+        namespace: of the service.
+        service: its name.
+        targets: the folder in which another Prometheus than the cluster's looks for whom to scrape.
+        stamped: whether each sample says when it was taken, as those of a gateway do. Prometheus writes no end into
+            such a series when it loses sight of it, so that its last value is answered for five minutes.
+    """
+
+    def __init__(
+        self, plan: Plan, namespace: str, service: str, *, targets: Path | None = None, stamped: bool = False
+    ) -> None:
+        self._namespace, self._service, self._label, self._stamped = namespace, service, service, stamped
+        self._targets = targets or plan.state / "targets"
         self._load = Load()
         self._counters = _Counters()
         self._lock = threading.Lock()
         self._port = 0
+        self._frozen: str | None = None
 
     @contextlib.contextmanager
     def serving(self, pods: list[str], load: Load) -> Iterator["Exporter"]:
@@ -86,6 +102,22 @@ class Exporter:
             self._advance()
             self._load = load
 
+    def relabel(self, service: str) -> None:
+        """Say from now on that the pods belong to this service."""
+        with self._lock:
+            self._label = service
+
+    def freeze(self) -> None:
+        """Answer the same from now on, the times of the samples included."""
+        frozen = self._text()
+        with self._lock:
+            self._frozen = frozen
+
+    def thaw(self) -> None:
+        """Answer what is so again."""
+        with self._lock:
+            self._frozen = None
+
     @property
     def requests(self) -> float:
         """Requests counted so far."""
@@ -95,7 +127,7 @@ class Exporter:
 
     @property
     def _target_file(self) -> Path:
-        return self._plan.state / "targets" / f"{self._namespace}-{self._service}.json"
+        return self._targets / f"{self._namespace}-{self._service}.json"
 
     def announce(self, pods: list[str]) -> None:
         """Tell Prometheus for which pods to ask here."""
@@ -111,20 +143,28 @@ class Exporter:
         now = time.monotonic()
         passed, self._counters.at = now - self._counters.at, now
         self._counters.requests += passed * self._load.requests_per_second
+        self._counters.errors += passed * self._load.requests_per_second * self._load.error_share
         self._counters.seconds += passed * self._load.requests_per_second * self._load.response_seconds
         self._counters.cpu += passed * self._load.cpu_cores
 
     def _text(self) -> str:
         with self._lock:
+            if self._frozen is not None:
+                return self._frozen
             self._advance()
             counters, load = self._counters, self._load
-            return f"""generation_service_info{{service="{self._service}"}} 1
-generation_service_request_duration_seconds_sum {counters.seconds}
-generation_service_request_duration_seconds_count {counters.requests}
-generation_service_requests_total{{outcome="success"}} {counters.requests}
-generation_service_requests_total{{outcome="error"}} 0
-generation_service_workflows_arrived_total {counters.requests}
-generation_service_queue_length {load.queue_length}
-process_cpu_seconds_total {counters.cpu}
-process_resident_memory_bytes {load.memory_bytes}
-"""
+            samples = {
+                f'generation_service_info{{service="{self._label}"}}': 1,
+                "generation_service_request_duration_seconds_sum": counters.seconds,
+                "generation_service_request_duration_seconds_count": counters.requests,
+                'generation_service_requests_total{outcome="success"}': counters.requests - counters.errors,
+                'generation_service_requests_total{outcome="error"}': counters.errors,
+                "generation_service_workflows_arrived_total": counters.requests,
+                "generation_service_queue_length": load.queue_length,
+                "process_cpu_seconds_total": counters.cpu,
+                "process_resident_memory_bytes": load.memory_bytes,
+            }
+            if load.in_flight is not None:
+                samples["generation_service_requests_in_flight"] = load.in_flight
+        when = f" {time.time() * 1000:.0f}" if self._stamped else ""
+        return "".join(f"{name} {value}{when}\n" for name, value in samples.items())

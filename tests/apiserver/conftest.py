@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api_fixtures import PROJECT, Api, Operator
+from api_fixtures import PROJECT, Api, Operator, eventually
 from localcluster.cluster import Cluster
 
 _numbers = itertools.count(1)
@@ -17,7 +17,9 @@ _numbers = itertools.count(1)
 def crd_cluster(api_cluster: Cluster) -> Cluster:
     """The API server with the committed CRD, accepted under strict validation."""
     api_cluster.kubectl("apply", "--server-side", "--validate=strict", "-f", str(PROJECT / "crds"))
-    api_cluster.kubectl("wait", "--for=condition=Established", "crd/generationservices.generation.dev")
+    # `kubectl wait` fails at once on a CRD that has no condition at all yet, as on a machine that is busy.
+    wait = ("wait", "--for=condition=Established", "crd/generationservices.generation.dev")
+    eventually(lambda: api_cluster.kubectl(*wait), lambda _: True, what="the CRD is established")
     return api_cluster
 
 

@@ -6,15 +6,13 @@ to be somewhat longer than that for the guard to have its say.
 """
 
 import itertools
-import json
 import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 
 from api_fixtures import Api, Operator, eventually, service
+from audit_log import Move, moves, written
 from exporter import HIGH, LOW, Exporter
 from ownership_world import FAST, ready
 
@@ -25,34 +23,6 @@ TARGET_PERCENT = 70
 # CPU is sampled every 10 s over the time since, and the HPA looks once a second: what changed less than this long ago
 # the operator could not know of.
 NEWS_SECONDS = 25
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One write of the replica count."""
-
-    at: float
-    by_hpa: bool
-    before: int
-    after: int
-
-
-def moves(api: Api, name: str, first: int) -> list[Move]:
-    """Everything that was written to the scale subresource, in order."""
-    found, count = [], first
-    for line in (api.cluster.plan.logs / "audit.log").read_text().splitlines():
-        entry = json.loads(line)
-        what = entry.get("objectRef", {})
-        if (what.get("namespace"), what.get("name"), what.get("subresource")) != (api.namespace, name, "scale"):
-            continue
-        replicas = (entry.get("requestObject") or {}).get("spec", {}).get("replicas")
-        if entry["verb"] not in {"update", "patch"} or entry["responseStatus"]["code"] != 200 or replicas is None:
-            continue
-        at = datetime.fromisoformat(entry["stageTimestamp"]).timestamp()
-        by_hpa = entry["user"]["username"].endswith(":horizontal-pod-autoscaler")
-        found.append(Move(at, by_hpa, count, replicas))
-        count = replicas
-    return found
 
 
 def conflicts(found: list[Move], news: list[float]) -> list[str]:
@@ -112,13 +82,13 @@ def test_operator_and_guard_never_pull_in_opposite_directions(api: Api, operator
             time.sleep(draw.uniform(0.2, 3))
 
     with exporter.serving(load.share(), LOW):
-        play(until=lambda: any(move.by_hpa for move in moves(api, "tugged", first=2)), seconds=LONGEST)
+        play(until=lambda: any(move.by_hpa for move in moves(written(api), "tugged", first=2)), seconds=LONGEST)
         play(until=lambda: False, seconds=10)
         load.set(3 * REQUEST_MILLICORES * TARGET_PERCENT // 100)
         play(until=lambda: False, seconds=40)
         exporter.set(LOW)
         eventually(lambda: len(load.share()), lambda count: count <= 4, seconds=60, what="the load is gone")
-    found = moves(api, "tugged", first=2)
+    found = moves(written(api), "tugged", first=2)
     print(found)  # noqa: T201 (shown by pytest when the test failed)
     assert conflicts(found, load.changed_at) == []
     assert any(move.by_hpa and move.after > move.before for move in found), "the guard had its say"

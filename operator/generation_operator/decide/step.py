@@ -86,7 +86,11 @@ def step(
     override = in_force(policy.override, observation.override, now)
     draft, memory = _steadied(draft, policy, before, memory, override=override, now=now)
     asked = draft
-    draft = _guarded(draft, policy, observation, signals, usable_observations=usable, override=override)
+    unready_at = _unready_at(before, observation, now)
+    since_outage = math.inf if unready_at is None else now - unready_at
+    draft = _guarded(
+        draft, policy, observation, signals, usable_observations=usable, since_outage=since_outage, override=override
+    )
     draft = guarded(draft, observation.guard)
     hours = scaling.budget.replica_hours_per_day
     spent = None if hours is None else accounted(before.spent, observation.current, now)
@@ -109,7 +113,7 @@ def step(
         draft.lines,
         _others(policy, observation, signals) if counterfactuals else {},
     )
-    return State(last_step_at, usable, memory, burn, spent, identity), decision
+    return State(last_step_at, usable, memory, burn, spent, unready_at, identity), decision
 
 
 def not_carried_out(before: State, after: State) -> State:
@@ -157,6 +161,7 @@ def _guarded(
     signals: Signals,
     *,
     usable_observations: int,
+    since_outage: float,
     override: Override | None,
 ) -> Draft:
     """Hold back scale-downs that are not safe now."""
@@ -165,7 +170,7 @@ def _guarded(
             draft = draft.passed(stage, BEATEN)
         return draft
     guards = not policy.is_score or policy.scaling.score.guards is Switch.ENABLED
-    draft = evident(draft, policy, signals, guards=guards)
+    draft = evident(draft, policy, signals, guards=guards, since_outage=since_outage)
     draft = untroubled(draft, policy, signals, guards=guards)
     draft = after_rollout(draft, in_progress=observation.rollout_in_progress)
     return warmed(draft, usable_observations)
@@ -188,6 +193,15 @@ def _startup_seconds(policy: Policy, observation: Observation) -> float:
     if measured is not None and 0 < measured <= _LONGEST_STARTUP:
         return measured
     return float(policy.scaling.targets.assumed_startup_seconds)
+
+
+def _unready_at(state: State, observation: Observation, now: Seconds) -> Seconds | None:
+    """When no replica was ready the last time; a clock that was set back lets it begin anew, now."""
+    if not math.isfinite(now):
+        return state.unready_at
+    if observation.ready <= 0:
+        return now
+    return None if state.unready_at is None else min(state.unready_at, now)
 
 
 def _is_step(asked: Draft, final: Draft) -> bool:

@@ -173,6 +173,7 @@ class State:
     memory: Memory = _NOTHING_REMEMBERED
     burn: Burn | None = None
     spent: Spent | None = None  # None without a budget
+    unready_at: Seconds | None = None  # when no replica was ready the last time
     lineage: str = ""  # id of the decision before: an id stands for all that led to it
 
 

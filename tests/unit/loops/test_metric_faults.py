@@ -184,3 +184,21 @@ async def test_the_same_idleness_without_a_fault_lowers_replicas(policy: str) ->
         for _ in range(_FAULTY_TICKS):
             await tick(world)
         assert world.replicas() < before
+
+
+@pytest.mark.parametrize("policy", ["Score", "Targets"])
+async def test_zeros_of_an_outage_lower_nothing_when_pods_are_ready_again_before_the_next_scrape(policy: str) -> None:
+    prometheus = Prometheus()
+    with watching(policy, prometheus) as world:
+        for _ in range(3):
+            await tick(world)
+        before = world.replicas()
+        prometheus.values = dict.fromkeys(LOADS["idle"], 0.0)
+        for _ in range(_FAULTY_TICKS):
+            await tick(world, 0)
+        for _ in range(3):  # 45 s, with samples that may be 60 s old
+            assert await tick(world) is None
+            assert world.replicas() >= before
+        for _ in range(_FAULTY_TICKS):
+            await tick(world)
+        assert world.replicas() < before, "who is still idle then is lowered"
