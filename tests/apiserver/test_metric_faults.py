@@ -9,7 +9,6 @@ from typing import Final
 
 import pytest
 
-from generation_operator.observe.prometheus import PAUSE_SECONDS
 from localcluster.cluster import Cluster
 from metric_fault_cells import CELLS, CONTROLS, Cell, Fault, Record
 from metric_fault_world import TICK_SECONDS, World
@@ -63,9 +62,7 @@ def test_fault_never_lowers_replicas_is_named_and_is_over_within_two_ticks(
         assert (told.reason, told.explanation) == expected(cell)
 
     assert record.recovered is not None
-    # Who was slow is left alone for a while, so that it does not delay everybody else again and again.
-    pause = PAUSE_SECONDS if cell.fault is Fault.SLOW else 0
-    assert record.recovered - record.healthy <= TWO_TICKS_SECONDS + pause
+    assert record.recovered - record.healthy <= TWO_TICKS_SECONDS
 
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.load == "idle"], ids=str)

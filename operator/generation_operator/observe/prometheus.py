@@ -11,7 +11,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -30,10 +30,13 @@ CONNECT_SECONDS: Final = 2.0
 QUERY_SECONDS: Final = 5.0
 # 6 s for all queries of one Prometheus together: the tick waits no longer, because other services wait with it.
 READ_SECONDS: Final = 6.0
-# A server whose every answer was a failure, and that took longer than 1 s to fail, is left alone for 15 s: a dead
-# address should cost the tick, and with it the other services, its time only now and then.
+# A server whose every answer was a failure, and that took longer than 1 s to fail, is not waited for until it answers a
+# question that costs nothing, asked beside the next reads: a dead address should cost the tick, and with it the other
+# services, its time only once, and one that is well again be read again with the second tick.
 SLOW_SECONDS: Final = 1.0
-PAUSE_SECONDS: Final = 15.0
+_PROBE: Final = "vector(1)"
+# A probe of a dead address takes up to 14 s, two tries of 7: three, so that there is a new one with each tick of 5 s.
+_PROBES: Final = 3
 # 8 MB: 40,000 services at 200 bytes each.
 ANSWER_BYTES: Final = 8_000_000
 _CHUNK_BYTES: Final = 65_536
@@ -106,7 +109,6 @@ class PrometheusSource:
         connect: makes the client of one server.
         read_seconds: how long one read may take, all queries of one server together.
         slow_seconds: how long a failure may take before it counts as a slow one.
-        pause_seconds: how long a server that fails slowly is left alone.
         clock: monotonic, in seconds.
     """
 
@@ -116,13 +118,11 @@ class PrometheusSource:
         *,
         read_seconds: float = READ_SECONDS,
         slow_seconds: float = SLOW_SECONDS,
-        pause_seconds: float = PAUSE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connect = connect
         self._read_seconds = read_seconds
         self._slow_seconds = slow_seconds
-        self._pause_seconds = pause_seconds
         self._clock = clock
         self._servers: dict[str, _Server] = {}
 
@@ -169,7 +169,7 @@ class PrometheusSource:
         if server is None:
             server = self._servers[url] = _Server(url, self._connect, self._clock)
         started = self._clock()
-        if started < server.paused_until:
+        if server.failure and not server.answers_again():
             return {key: Reading(error=server.failure) for keys in groups.values() for key in keys}
         # The most shared settings first: an unusual one should not delay what many use.
         ordered = sorted(groups, key=lambda group: (-len(groups[group]), group))
@@ -178,7 +178,7 @@ class PrometheusSource:
         )
         failures = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
         if len(failures) == len(outcomes) and self._clock() - started > self._slow_seconds:
-            server.failure, server.paused_until = failures[0], self._clock() + self._pause_seconds
+            server.failure = failures[0]
         return {
             key: _reading(outcomes[group], key, found.get(key, Own())) for group, keys in groups.items() for key in keys
         }
@@ -192,8 +192,7 @@ class _Server:
     """One Prometheus: its client and its threads."""
 
     def __init__(self, url: str, connect: Callable[[str], Client], clock: Callable[[], float]) -> None:
-        self.failure = ""
-        self.paused_until = -1.0  # before any monotonic time
+        self.failure = ""  # why it is not waited for
         self._url = url
         self._connect = connect
         self._clock = clock
@@ -201,6 +200,8 @@ class _Server:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
         self._own = OwnQueries(clock)
         self._news = NewsQueries(clock)
+        self._probe_threads = ThreadPoolExecutor(_PROBES, thread_name_prefix="prometheus-probe")
+        self._probes: list[Future[object]] = []
 
     async def ask(self, groups: Sequence[_Group], seconds: float) -> dict[_Group, Outcome]:
         """The answers for each group, or why there are none."""
@@ -226,15 +227,27 @@ class _Server:
         return await self._own.ask(client, queries, seconds)
 
     async def news(self, keys: Collection[Key]) -> dict[Key, News]:
-        """What was scraped since the last call; nothing before the first read, or while the server is left alone."""
-        if self._client is None or self._clock() < self.paused_until:
+        """What was scraped since the last call; nothing before the first read, or while the server fails."""
+        if self._client is None or self.failure:
             return {}
         return await self._news.ask(self._client, keys)
+
+    def answers_again(self) -> bool:
+        """Whether a server that has failed answered one of the probes; sends another one if not."""
+        ended = [probe for probe in self._probes if probe.done()]
+        self._probes = [probe for probe in self._probes if not probe.done()]
+        if any(probe.exception() is None for probe in ended):
+            self.failure = ""
+            return True
+        if self._client is not None and len(self._probes) < _PROBES:
+            self._probes.append(self._probe_threads.submit(self._client.custom_query, _PROBE))
+        return False
 
     def close(self) -> None:
         self._own.close()
         self._news.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._probe_threads):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             with contextlib.suppress(Exception):
                 self._client.close()
