@@ -45,6 +45,12 @@ class Policy(StrEnum):
     SCORE = "Score"
 
 
+class OnMissingMetrics(StrEnum):
+    """What happens to the replicas while nothing trustworthy is known of the load."""
+
+    HOLD = "Hold"
+
+
 class VerticalMode(StrEnum):
     """What the VerticalPodAutoscaler may do."""
 
@@ -157,6 +163,12 @@ class Scaling(Model):
         None, description="An exact replica count for a limited time, whatever the policy says."
     )
     budget: Budget = Field(Budget(), description="What the service may cost.")
+    on_missing_metrics: OnMissingMetrics = Field(
+        OnMissingMetrics.HOLD,
+        strict=False,
+        description="Hold: while signals are missing or stale, replicas are kept as they are, within minReplicas and "
+        "maxReplicas. Any other count would be a guess; set override where you know better.",
+    )
     horizontal_pod_autoscaler: GuardPolicy = Field(
         GuardPolicy(), description="The HorizontalPodAutoscaler that guards the service upwards."
     )

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from generation_operator.api.kinds import GENERATION_SERVICE
 from generation_operator.api.model import Switch
 from generation_operator.api.resource import GenerationService, Key
-from generation_operator.api.spec import Policy
+from generation_operator.api.spec import MetricSignal, Policy
 from generation_operator.decide.forecast import SLOT_SECONDS
 from generation_operator.decide.history import slots_before
 from generation_operator.decide.types import Seconds
@@ -89,7 +89,7 @@ class Recall:
 
     async def _ask(self, url: str, services: list[GenerationService], now: Seconds) -> None:
         try:
-            found = await self._history.read(url, slots_before(now), services=len(services))
+            found = await self._history.read(url, slots_before(now), services=len(services), own=_own(services))
         except HistoryError as error:
             self._not_before[url] = now + _AGAIN_SECONDS
             _log.warning("the past of %d services is not known (%s); asking again later", len(services), error)
@@ -111,3 +111,13 @@ class Recall:
         except ValueError:
             return True
         return now - made > SLOT_SECONDS
+
+
+def _own(services: list[GenerationService]) -> dict[Key, str]:
+    """The queries of those that say themselves where their arrivals come from."""
+    return {
+        service.key: entry.query
+        for service in services
+        for entry in service.spec.metrics.queries
+        if entry.signal is MetricSignal.WORKFLOW_ARRIVALS
+    }

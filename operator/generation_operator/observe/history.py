@@ -10,7 +10,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+from prometheus_api_client import PrometheusApiClientException
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.forecast import SLOT_SECONDS
@@ -31,13 +33,14 @@ class HistoryError(Exception):
 class ArrivalHistory(Protocol):
     """The port."""
 
-    async def read(self, url: str, slots: range, *, services: int) -> Rates:
+    async def read(self, url: str, slots: range, *, services: int, own: Mapping[Key, str]) -> Rates:
         """Arrivals per second by service and slot; what is not known is left out. Raises `HistoryError`.
 
         Args:
             url: of the Prometheus.
             slots: slot numbers since the epoch, all of them over.
             services: how many services it is expected to tell of.
+            own: the queries of services that bring one for their arrivals.
         """
 
 
@@ -74,8 +77,8 @@ class PrometheusHistory:
         self._points = points
         self._pause_seconds = pause_seconds
 
-    async def read(self, url: str, slots: range, *, services: int) -> Rates:
-        """Arrivals per second by service and slot."""
+    async def read(self, url: str, slots: range, *, services: int, own: Mapping[Key, str]) -> Rates:
+        """Arrivals per second by service and slot; an own query is taken at the end of each slot."""
         rates: dict[Key, dict[int, float]] = defaultdict(dict)
         try:
             client = self._connect(url)
@@ -85,6 +88,9 @@ class PrometheusHistory:
                         await asyncio.sleep(self._pause_seconds)
                     for key, found in (await asyncio.to_thread(self._ask, client, piece)).items():
                         rates[key].update(found)
+                for key, query in own.items():
+                    await asyncio.sleep(self._pause_seconds)
+                    rates[key] = await asyncio.to_thread(self._ask_own, client, query, slots)
         except Exception as error:  # noqa: BLE001 - the other side may send anything; none of it may escape
             # Its kind alone: the text may hold the URL, and with it a password.
             raise HistoryError(type(error).__name__) from None
@@ -96,11 +102,25 @@ class PrometheusHistory:
             yield slots[first : first + size]
 
     def _ask(self, client: RangeClient, slots: range) -> Rates:
+        return parse_matrix(self._at_ends(client, arrivals_over(round(self._slot_seconds)), slots), self._slot_seconds)
+
+    def _ask_own(self, client: RangeClient, query: str, slots: range) -> dict[int, float]:
+        """Nothing where the query is refused, or gives anything but one series: that is its resource's affair."""
+        try:
+            result = self._at_ends(client, query, slots)
+        except PrometheusApiClientException:
+            return {}
+        match result:
+            case [{"values": list(samples)}]:
+                return _by_slot(samples, self._slot_seconds)
+            case _:
+                return {}
+
+    def _at_ends(self, client: RangeClient, query: str, slots: range) -> object:
         # A rate over a slot is what is known at its end.
         first, last = ((slot + 1) * self._slot_seconds for slot in (slots[0], slots[-1]))
-        text = arrivals_over(round(self._slot_seconds))
         start, end = (datetime.fromtimestamp(at, UTC) for at in (first, last))
-        return parse_matrix(client.custom_query_range(text, start, end, f"{self._slot_seconds:g}"), self._slot_seconds)
+        return client.custom_query_range(query, start, end, f"{self._slot_seconds:g}")
 
 
 def parse_matrix(result: object, slot_seconds: float) -> dict[Key, dict[int, float]]:
@@ -115,12 +135,14 @@ def parse_matrix(result: object, slot_seconds: float) -> dict[Key, dict[int, flo
     for entry in result:
         match entry:
             case {"metric": {"namespace": str(namespace), "service": str(service)}, "values": list(samples)}:
-                rates = {round(float(at) / slot_seconds) - 1: float(text) for at, text in samples}
-                found[Key(namespace, service)] = {
-                    slot: rate for slot, rate in rates.items() if math.isfinite(rate) and rate >= 0
-                }
+                found[Key(namespace, service)] = _by_slot(samples, slot_seconds)
             case {"metric": dict(), "values": list()}:
                 continue
             case _:
                 raise ValueError("not a matrix")
     return found
+
+
+def _by_slot(samples: list[Any], slot_seconds: float) -> dict[int, float]:
+    rates = {round(float(at) / slot_seconds) - 1: float(text) for at, text in samples}
+    return {slot: rate for slot, rate in rates.items() if math.isfinite(rate) and rate >= 0}

@@ -25,10 +25,12 @@ class History:
     def __init__(self) -> None:
         self.asked: list[tuple[str, range, int]] = []
         self.rates: dict[Key, dict[int, float]] = {}
+        self.own: Mapping[Key, str] = {}
         self.fails = False
 
-    async def read(self, url: str, slots: range, *, services: int) -> Rates:
+    async def read(self, url: str, slots: range, *, services: int, own: Mapping[Key, str]) -> Rates:
         self.asked.append((url, slots, services))
+        self.own = own
         if self.fails:
             raise HistoryError("OSError")
         return self.rates
@@ -73,6 +75,13 @@ async def test_each_resource_is_asked_for_once() -> None:
     [(url, slots, services)] = world.history.asked
     assert (url, len(slots), services) == (DEFAULT, 8 * 288 - 1, 2)
     assert world.autoscaler.told == [(Key("default", "a"), {7: 1.5})]
+
+
+async def test_who_brings_a_query_for_arrivals_is_asked_for_with_it() -> None:
+    queries = [{"signal": "Cpu", "query": "cpu"}, {"signal": "WorkflowArrivals", "query": "sum(rate(jobs_total[5m]))"}]
+    world = Recalling(make_service("a"), make_service("b").spec(metrics={"queries": queries}))
+    await world.recall.once()
+    assert world.history.own == {Key("default", "b"): "sum(rate(jobs_total[5m]))"}
 
 
 async def test_one_that_is_made_anew_is_asked_for_again() -> None:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from prometheus_api_client import PrometheusApiClientException
 
 from generation_operator.api.resource import Key
 from generation_operator.observe.history import HistoryError, PrometheusHistory, parse_matrix
@@ -33,7 +34,7 @@ class Client:
 async def test_slots_are_asked_for_in_pieces_at_their_ends() -> None:
     client = Client()
     history = PrometheusHistory(lambda _: client, points=20, pause_seconds=0)
-    found = await history.read("http://p", range(1000, 1005), services=10)
+    found = await history.read("http://p", range(1000, 1005), services=10, own={})
     assert client.asked == [(300300, 300600, "300"), (300900, 301200, "300"), (301500, 301500, "300")]
     assert found == {KEY: {slot: float(slot) for slot in range(1000, 1005)}}
     assert client.closed
@@ -46,7 +47,41 @@ class Broken(Client):
 
 async def test_a_failure_says_what_kind_it_is_and_nothing_secret() -> None:
     with pytest.raises(HistoryError, match=r"^OSError$"):
-        await PrometheusHistory(lambda _: Broken()).read("http://p", range(1, 3), services=1)
+        await PrometheusHistory(lambda _: Broken()).read("http://p", range(1, 3), services=1, own={})
+
+
+class Own(Client):
+    """Answers an own query with what a test says."""
+
+    def __init__(self, result: object) -> None:
+        super().__init__()
+        self._result = result
+
+    def custom_query_range(self, query: str, start_time: datetime, end_time: datetime, step: str) -> object:
+        if query != "jobs":
+            return super().custom_query_range(query, start_time, end_time, step)
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
+
+
+OTHER = Key("n", "other")
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ([{"metric": {}, "values": [[300300, "1.5"], [300600, "NaN"], [300900, "2"]]}], {1000: 1.5, 1002: 2.0}),
+        ([], {}),
+        ([{"metric": {"a": "1"}, "values": []}, {"metric": {"a": "2"}, "values": []}], {}),
+        (PrometheusApiClientException("HTTP Status Code 400 (b'bad')"), {}),
+    ],
+)
+async def test_an_own_query_is_asked_for_its_service_alone(result: object, expected: dict[int, float]) -> None:
+    history = PrometheusHistory(lambda _: Own(result), points=20, pause_seconds=0)
+    found = await history.read("http://p", range(1000, 1003), services=1, own={OTHER: "jobs"})
+    assert found[OTHER] == expected
+    assert found[KEY] == {slot: float(slot) for slot in range(1000, 1003)}
 
 
 @pytest.mark.parametrize(
