@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
-from generation_operator.observe.queries import GAUGES, NEWEST, ONE_PER_POD
+from generation_operator.observe.queries import GAUGES, NEWEST, ONE_PER_POD, entries
 
 # 1 s: a sample bears the time at which its scrape began, and can be read when it has ended. What takes longer than that
 # is seen by the next read of everything.
@@ -113,25 +113,14 @@ def parse_news(result: object) -> dict[Key, News]:
     Raises:
         ValueError: this is not an instant vector.
     """
-    if not isinstance(result, list):
-        raise ValueError("not an instant vector")  # noqa: TRY004 - about content that came in, not about our types
     times: dict[Key, tuple[float, float]] = {}
     values: dict[Key, dict[SignalName, float]] = defaultdict(dict)
-    for entry in result:
-        match entry:
-            case {
-                "metric": {"namespace": str(namespace), "service": str(service), "signal": str(signal)},
-                "value": [float() | int() as at, str(text)],
-            }:
-                key, value = Key(namespace, service), float(text)
-                if not math.isfinite(value):
-                    continue
-                if signal == _SAMPLED:
-                    times[key] = value, at
-                elif signal in _LOAD:
-                    values[key][_LOAD[signal]] = value
-            case {"metric": dict(), "value": [_, str()]}:
-                continue
-            case _:
-                raise ValueError("not an instant vector")
+    for metric, at, value in entries(result):
+        namespace, service, signal = metric.get("namespace"), metric.get("service"), metric.get("signal")
+        if type(namespace) is not str or type(service) is not str or not math.isfinite(value):
+            continue
+        if signal == _SAMPLED:
+            times[Key(namespace, service)] = value, at
+        elif signal in _LOAD:
+            values[Key(namespace, service)][_LOAD[signal]] = value
     return {key: News(values[key], sampled_at, asked_at) for key, (sampled_at, asked_at) in times.items()}
