@@ -56,7 +56,9 @@ class _Known(NamedTuple):
         """The reading as it is now, older than it was, with the newest load."""
         reading = self.reading
         if self.news is not None:
-            values = {**reading.values, **self.news.values}
+            # The read may have answered a moment later than the news did.
+            more = {name: max(load, reading.values.get(name, load)) for name, load in self.news.values.items()}
+            values = {**reading.values, **more}
             return dataclasses.replace(reading, values=values, age=self.news.age + now - self.news_at)
         if reading.age is None or now <= self.at:
             return reading
