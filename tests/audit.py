@@ -1,0 +1,38 @@
+"""Who wrote what and when, as the API server's audit log tells: nothing between two looks of a test can be missed."""
+
+import json
+from datetime import datetime
+
+from api_fixtures import Api, Object
+
+_VERBS = {"create", "update", "patch", "delete"}
+
+
+def writes(api: Api) -> list[Object]:
+    """Every request that was to change something in the namespace, in the order in which they were answered."""
+    found = []
+    with (api.cluster.plan.logs / "audit.log").open() as lines:
+        for line in lines:
+            # Most lines are about other namespaces, and to parse all of a long session's takes seconds.
+            if f'"namespace":"{api.namespace}"' not in line:
+                continue
+            entry: Object = json.loads(line)
+            if entry["verb"] in _VERBS and entry.get("objectRef", {}).get("namespace") == api.namespace:
+                found.append(entry)
+    return found
+
+
+def answered_at(entry: Object) -> float:
+    """When the request had been carried out, in Unix seconds by the API server's clock."""
+    return datetime.fromisoformat(entry["stageTimestamp"]).timestamp()
+
+
+def accepted(entry: Object) -> bool:
+    """Whether the API server did it."""
+    return int(entry["responseStatus"]["code"]) in {200, 201}
+
+
+def concerns(entry: Object, resource: str, name: str, subresource: str | None = None) -> bool:
+    """Whether it is about this object; `resource` is the plural."""
+    what = entry["objectRef"]
+    return (what["resource"], what.get("name"), what.get("subresource")) == (resource, name, subresource)

@@ -1,0 +1,159 @@
+"""Play operator, real HPA controller, restarts and changing loads at random, and judge what both wrote.
+
+It is read from the API server's audit log, so nothing between two looks can be missed. CPU is a total that the pods
+share, as it would be: fewer pods are busier ones.
+"""
+
+import itertools
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import audit
+from api_fixtures import Api, Operator, eventually, service
+from exporter import HIGH, LOW, Exporter
+from ownership_world import FAST, ready
+
+_REQUEST_MILLICORES = 100
+_TARGET_PERCENT = 70
+# A sample may be off by 1 %, and the HPA rounds up: exactly three replicas' worth are three or four.
+_LESS_MILLICORES = 15
+# CPU is sampled every 10 s over the time since, and another 4 s pass until a sample is served and looked at: what
+# changed less than this long, and one sync of the HPA, ago the operator could not know of.
+_SAMPLED_SECONDS = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One write of the replica count."""
+
+    at: float  # Unix seconds, by the API server's clock
+    by_hpa: bool
+    before: int
+    after: int
+
+
+def moves(api: Api, name: str, first: int) -> list[Move]:
+    """Everything that was written to the scale subresource of a Deployment, in order.
+
+    Args:
+        api: the Deployment's namespace.
+        name: of the Deployment.
+        first: replicas that it was made with.
+    """
+    found, count = [], first
+    for entry in audit.writes(api):
+        replicas = (entry.get("requestObject") or {}).get("spec", {}).get("replicas")
+        if audit.concerns(entry, "deployments", name, "scale") and audit.accepted(entry) and replicas is not None:
+            by_hpa = entry["user"]["username"].endswith(":horizontal-pod-autoscaler")
+            found.append(Move(audit.answered_at(entry), by_hpa, count, replicas))
+            count = replicas
+    return found
+
+
+def conflicts(found: list[Move], news: list[float], *, sync_seconds: float) -> list[str]:
+    """Where the guard raised what the operator had just lowered, although nothing new had happened.
+
+    Args:
+        found: what was written.
+        news: when the load became another one, Unix seconds.
+        sync_seconds: from one look of the HPA controller to the next.
+    """
+    old = _SAMPLED_SECONDS + sync_seconds
+    problems = [
+        f"the guard lowered {move.before} -> {move.after}" for move in found if move.by_hpa and move.after < move.before
+    ]
+    for lowered, raised in itertools.pairwise(found):
+        opposite = (
+            lowered.after < lowered.before and not lowered.by_hpa and raised.by_hpa and raised.after > raised.before
+        )
+        if opposite and not any(lowered.at - old < at < raised.at for at in news):
+            problems.append(f"lowered {lowered.before} -> {lowered.after}, then the guard raised to {raised.after}")
+    return problems
+
+
+class CpuLoad:
+    """The CPU of all pods of a service, shared by those that there are."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._selector = "app.kubernetes.io/component=service"
+        self._total = 0  # millicores
+        self.changed_at: list[float] = []
+
+    def set(self, *, replicas: int) -> None:
+        """From now on as much as keeps so many replicas at the HPA's target."""
+        self._total = replicas * _REQUEST_MILLICORES * _TARGET_PERCENT // 100 - _LESS_MILLICORES
+        self.changed_at.append(time.time())
+
+    def share(self) -> list[str]:
+        """Spread it over the pods of now; returns their names."""
+        pods = [item["metadata"]["name"] for item in self._api.items("pods", self._selector)]
+        each = f"kwok.x-k8s.io/usage-cpu={self._total // max(1, len(pods))}m"
+        self._api.kubectl("annotate", "pods", f"--selector={self._selector}", "--overwrite", each)
+        return pods
+
+
+def assert_never_opposite_directions(
+    api: Api, operator: Operator, *, seed: int, sync_seconds: float, longest: float, **scaling: Any
+) -> None:
+    """Load for six replicas, of which the operator knows nothing until the guard raises; then load for three.
+
+    All the while Prometheus says one thing or the other, and the operator is killed or ended now and then.
+
+    Args:
+        api: a namespace of one's own.
+        operator: not started yet.
+        seed: of everything that is random.
+        sync_seconds: from one look of the HPA controller to the next.
+        longest: seconds until the guard has raised.
+        scaling: of the resource.
+    """
+    name, draw = "tugged", random.Random(seed)
+    operator.start()
+    api.apply(service(name, **FAST, **scaling))
+    eventually(lambda: ready(api, name), bool, what="Ready", seconds=60)
+    load = CpuLoad(api)
+    load.set(replicas=6)
+    exporter = Exporter(api.cluster.plan, api.namespace, name)
+
+    def play(*, seconds: float, until: Callable[[], bool] = lambda: False, restarts: float = 0.1) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not until():
+            exporter.announce(load.share())
+            exporter.set(draw.choice((LOW, LOW, LOW, HIGH)))
+            if draw.random() < restarts:
+                operator.stop(draw.choice((signal.SIGKILL, signal.SIGTERM)))
+                time.sleep(draw.uniform(0, 2))
+                operator.start()
+            time.sleep(draw.uniform(0.2, 3))
+
+    def raised() -> bool:
+        return any(move.by_hpa and move.after >= 5 for move in moves(api, name, first=2))
+
+    with exporter.serving(load.share(), LOW):
+        play(until=raised, seconds=longest)
+        play(seconds=10)
+        load.set(replicas=3)
+        play(seconds=40)
+        exporter.set(LOW)
+        eventually(lambda: len(load.share()), lambda count: count == 3, seconds=60, what="the load is gone")
+        # The worst moment for a restart: the HPA has looked at three pods, of which is told what each used when there
+        # were more of them.
+        eventually(
+            lambda: api.get("hpa", name)["status"]["currentReplicas"], lambda count: count == 3, seconds=60, what="told"
+        )
+        operator.stop(signal.SIGKILL)
+        operator.start()
+        for _ in range(20):
+            load.share()
+            time.sleep(1)
+        play(seconds=10)
+    found = moves(api, name, first=2)
+    print(found)  # noqa: T201 (shown by pytest when the test failed)
+    assert conflicts(found, load.changed_at, sync_seconds=sync_seconds) == []
+    assert any(move.by_hpa and move.after > move.before for move in found), "the guard had its say"
+    assert any(not move.by_hpa and move.after < move.before for move in found), "and so had the operator"
