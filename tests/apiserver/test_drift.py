@@ -7,7 +7,6 @@ That a child is back within 5 s is read from the API server's audit log, from th
 the answer to the operator: what kubectl takes to start and to look is not in it, and usually it is less than 0.1 s.
 """
 
-import contextlib
 import itertools
 import json
 import time
@@ -31,7 +30,6 @@ _NAMESPACE: Final = "drift"
 # Resources that are made together. Each takes seconds until it is Ready and nothing is written any more, all of them
 # hardly more.
 _TOGETHER: Final = 12
-_OPTIONAL: Final = ("vpa_crd.yaml", "pod_monitor_crd.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +87,20 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(crd_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    crd_cluster.kubectl("create", "namespace", _NAMESPACE)
+def world(every_api: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    every_api.kubectl("create", "namespace", _NAMESPACE)
     folder: Path = tmp_path_factory.mktemp("drift")
-    with optional_apis(crd_cluster), FaultProxy(crd_cluster.kubeconfig, folder).running() as proxy:
+    with FaultProxy(every_api.kubeconfig, folder).running() as proxy:
         settings = {
             "GENERATION_OPERATOR_WATCH_NAMESPACES": _NAMESPACE,
             "GENERATION_OPERATOR_KUBECONFIG": str(proxy.kubeconfig),
         }
-        operator = Operator(crd_cluster, folder / "operator.log", settings)
+        operator = Operator(every_api, folder / "operator.log", settings)
         operator.start()
-        yield World(Api(crd_cluster, _NAMESPACE), proxy)
+        yield World(Api(every_api, _NAMESPACE), proxy)
         operator.stop()
         print(operator.read_log()[-20000:])  # noqa: T201 (shown by pytest when a test failed)
-    crd_cluster.kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
-
-
-@contextlib.contextmanager
-def optional_apis(cluster: Cluster) -> Iterator[None]:
-    """The cluster has them until the block ends."""
-    files = [f"--filename={Path(__file__).parent / name}" for name in _OPTIONAL]
-    cluster.kubectl("apply", *files)
-    cluster.kubectl("wait", "--for=condition=Established", *files)
-    yield
-    cluster.kubectl("delete", *files)
+    every_api.kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
 
 
 Reader = Callable[[Object], Any]
