@@ -141,17 +141,10 @@ def assert_never_opposite_directions(
         play(seconds=40)
         exporter.set(LOW)
         eventually(lambda: len(load.share()), lambda count: count == 3, seconds=60, what="the load is gone")
-        # The worst moment for a restart: the HPA has looked at three pods, of which is told what each used when there
-        # were more of them.
-        eventually(
-            lambda: api.get("hpa", name)["status"]["currentReplicas"], lambda count: count == 3, seconds=60, what="told"
-        )
+        # Soon after a step down the HPA's mean is still one with more replicas.
         operator.stop(signal.SIGKILL)
         operator.start()
-        for _ in range(20):
-            load.share()
-            time.sleep(1)
-        play(seconds=10)
+        play(seconds=25)
     found = moves(api, name, first=2)
     print(found)  # noqa: T201 (shown by pytest when the test failed)
     assert conflicts(found, load.changed_at, sync_seconds=sync_seconds) == []
