@@ -4,7 +4,7 @@ One operator process for the module, which watches one namespace; every case has
 the optional APIs, so that there is a child of every kind.
 
 That a child is back within 5 s is read from the API server's audit log, from the answer to who edited or deleted it to
-the answer to the operator: what kubectl takes to start and to look is not in it, and usually it is less than 0.1 s.
+the answer to the operator: what kubectl takes to start and to look is not in it. 0.01 to 0.33 s were seen.
 """
 
 import itertools

@@ -141,15 +141,6 @@ def test_restart_never_lowers_replicas_by_itself(api: Api, running: Operator) ->
     assert deployment_replicas(api, "kept") == 6
 
 
-@pytest.mark.parametrize("kind", ["deployment", "service", "hpa"])
-def test_deleted_child_is_made_again(api: Api, running: Operator, kind: str) -> None:
-    api.apply(service("healed"))
-    eventually(lambda: ready(api, "healed"), bool, what="Ready")
-    uid = api.get(kind, "healed")["metadata"]["uid"]
-    api.kubectl("delete", kind, "healed", "--wait=false")
-    eventually(lambda: api.find(kind, "healed"), lambda found: found is not None and found["metadata"]["uid"] != uid)
-
-
 def test_edited_child_is_mended_and_the_scale_is_left_alone(api: Api, running: Operator) -> None:
     api.apply(service("mended"))
     eventually(lambda: ready(api, "mended"), bool, what="Ready")
