@@ -15,9 +15,6 @@ SYNC = 15.0
 SEED = 20_260_102
 # An HPA that comes to have metrics on the way lowers by itself; by default it would look back over 300 s first.
 AT_ONCE: Object = {"horizontalPodAutoscaler": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}}
-# Without the minute for which a need must have lasted, the guard raises at the first sync that sees it: nothing but the
-# controller's own timing is between the two, and the run takes a minute less.
-RAISES_AT_ONCE: Object = {"horizontalPodAutoscaler": {"behavior": {"scaleUp": {"stabilizationWindowSeconds": 0}}}}
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +80,4 @@ def test_a_step_of_the_floor_is_written_once_and_one_of_direct_is_not_undone(api
 
 
 def test_operator_and_guard_never_pull_in_opposite_directions(api: Api, operator: Operator) -> None:
-    # The guard raises at its second sync at the latest after the first samples of CPU, which take up to 30 s.
-    assert_never_opposite_directions(api, operator, seed=SEED, sync_seconds=SYNC, longest=90, **RAISES_AT_ONCE)
+    assert_never_opposite_directions(api, operator, seed=SEED, sync_seconds=SYNC)
