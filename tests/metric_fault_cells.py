@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from audit_log import Move, Told
+from audit import Move, Told
 from exporter import Load
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import audit_log
+import audit
 from api_fixtures import Api, Object, Operator, eventually, service
 from exporter import Exporter, Load
 from generation_operator.decide.types import SignalName
@@ -304,14 +304,14 @@ class World:
         return list({each.api.namespace: each.api for each in self._services}.values())
 
     def _records(self) -> dict[Cell, Record]:
-        entries = {api.namespace: audit_log.written(api) for api in self._apis()}
+        entries = {api.namespace: audit.writes(api) for api in self._apis()}
         for each in self._services:
             written, name, record = entries[each.api.namespace], each.cell.name, each.record
-            record.moves = audit_log.moves(written, name, first=REPLICAS)
-            record.told = audit_log.conditions(written, name, "MetricsAvailable")
+            record.moves = audit.moves(written, name, first=REPLICAS)
+            record.told = audit.conditions(written, name, "MetricsAvailable")
             record.healthy = max(record.healthy, record.lifted)
             if each.cell.fault is Fault.ZERO:
-                back = [at for at, ready in audit_log.ready_replicas(written, name) if ready and at > record.lifted]
+                back = [at for at, ready in audit.ready_replicas(written, name) if ready and at > record.lifted]
                 record.healthy = max(record.healthy, *back[:1])
         return {each.cell: each.record for each in self._services}
 

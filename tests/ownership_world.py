@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import audit
 from api_fixtures import Api, Object
 
 T = TypeVar("T")
@@ -52,14 +53,10 @@ def token_kubeconfig(api: Api, account: str, folder: Path) -> Path:
 
 def operator_writes(api: Api) -> list[Object]:
     """Every request of the operator that changed something in the namespace, from the API server's audit log."""
-    entries = [json.loads(line) for line in (api.cluster.plan.logs / "audit.log").read_text().splitlines()]
     return [
         entry
-        for entry in entries
-        if entry.get("userAgent", "") == "generation-operator"
-        and entry["verb"] in {"create", "update", "patch", "delete"}
-        and entry.get("objectRef", {}).get("namespace") == api.namespace
-        and entry["objectRef"].get("resource") != "events"
+        for entry in audit.writes(api)
+        if entry.get("userAgent", "") == "generation-operator" and entry["objectRef"].get("resource") != "events"
     ]
 
 

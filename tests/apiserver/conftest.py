@@ -23,6 +23,16 @@ def crd_cluster(api_cluster: Cluster) -> Cluster:
     return api_cluster
 
 
+@pytest.fixture(scope="module")
+def every_api(crd_cluster: Cluster) -> Iterator[Cluster]:
+    """The API server with the APIs that a cluster may lack, for one module."""
+    files = [f"--filename={Path(__file__).parent / name}" for name in ("vpa_crd.yaml", "pod_monitor_crd.yaml")]
+    crd_cluster.kubectl("apply", *files)
+    crd_cluster.kubectl("wait", "--for=condition=Established", *files)
+    yield crd_cluster
+    crd_cluster.kubectl("delete", *files)
+
+
 @pytest.fixture
 def api(crd_cluster: Cluster) -> Iterator[Api]:
     """A namespace of one's own; it is deleted without waiting."""

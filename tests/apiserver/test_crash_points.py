@@ -5,6 +5,7 @@ is on its way. The cluster is then in the state in which it is before write n + 
 sides of every boundary; a kill before the first write is a row of its own.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 from api_fixtures import Api, Object, Operator, eventually, service
+from bench.pod_load import PodLoad, Work
 from exporter import HIGH, Exporter
 from fault_proxy import Call, FaultProxy
 from generation_operator.api.names import ANNOTATION_HASH
@@ -143,3 +145,53 @@ def test_scaling_tick_killed_at_a_write_takes_its_step_once(
             eventually(lambda: api.get("gensvc", _NAME)["status"].get("replicas"), lambda count: count == 4, seconds=30)
         assert len([item for item in api.items("replicaset") if item["spec"]["replicas"]]) == 2  # with the proxy's
         assert deployment["metadata"]["uid"] == api.get("deployment", _NAME)["metadata"]["uid"]
+
+
+@pytest.mark.parametrize(
+    "number", range(5), ids=["before all", "one pod marked", "both marked", "after the scale", "after the status"]
+)
+def test_tick_that_lowers_killed_at_a_write_lets_the_idlest_pods_go_once(
+    api: Api, operator: Operator, tmp_path: Path, number: int
+) -> None:
+    """The step is from 4 to 2: two pods are marked, the count is written, the status tells it."""
+    with (
+        FaultProxy(api.cluster.kubeconfig, tmp_path).running() as proxy,
+        PodLoad(Work(0, 0, 0)).serving() as free,
+        contextlib.ExitStack() as serving,
+    ):
+        operator.settings["GENERATION_OPERATOR_KUBECONFIG"] = str(proxy.kubeconfig)
+        operator.start()
+        api.apply(_with_replicas(4, port=free.port))
+        eventually(lambda: api.get("gensvc", _NAME).get("status", {}).get("readyReplicas"), lambda count: count == 4)
+        # It asked them in vain, which it remembers for half a minute; another process does not.
+        operator.stop()
+        pods = {item["metadata"]["name"]: item["status"]["podIP"] for item in _pods(api)}
+        loads = [PodLoad(Work(in_flight=busy, queued=0, arrivals_per_second=0)) for busy in range(1, 5)]
+        for load, address in zip(loads, pods.values(), strict=True):
+            serving.enter_context(load.serving(address, free.port))
+        operator.start()
+        eventually(lambda: min(load.asked for load in loads), lambda asked: asked > 0, what="every pod was asked")
+        step_began = False
+
+        def counts(call: Call) -> bool:
+            nonlocal step_began
+            step_began = step_began or "/pods/" in call.path
+            return step_began
+
+        killing(proxy, operator, number, counts=counts)
+        api.apply(_with_replicas(2, port=free.port))
+        await_killed_and_start_again(proxy, operator)
+        eventually(lambda: api.get("gensvc", _NAME)["status"].get("replicas"), lambda count: count == 2, seconds=30)
+        assert api.get("deployment", _NAME)["spec"]["replicas"] == 2
+        busiest = set(list(pods)[2:])
+        eventually(lambda: {item["metadata"]["name"] for item in _pods(api)}, lambda names: names == busiest)
+
+
+def _with_replicas(count: int, *, port: int) -> Object:
+    manifest = service(_NAME, override={"replicas": count, "until": "2099-01-01T00:00:00Z"})
+    manifest["spec"]["port"] = port
+    return manifest
+
+
+def _pods(api: Api) -> list[Object]:
+    return api.items("pods", "app.kubernetes.io/component=service")

@@ -1,7 +1,8 @@
-"""SIGKILL in the middle of a change that takes several writes: the next start finishes it, and no replica moves.
+"""SIGKILL in the middle of a change that takes several writes: the next start finishes it, and no replica is lost.
 
 The changes are those in which two field managers, or an old and a new child, exist next to each other for a moment: the
-bounds of the HPA that change hands with the engine, the guard that goes with the mode, the configuration of the proxy.
+bounds of the HPA that change hands with the engine, the guard that goes with the mode, the configuration of the proxy;
+and steps of engine Floor, whose bounds may not stay narrow.
 One namespace for the module; every case has a resource of its own, and no metrics, so that a count which were lost in
 between would stay lost.
 """
@@ -42,9 +43,11 @@ class World:
         self.api.apply(service(name, **scaling))
         self.await_settled(name)
 
-    def await_settled(self, name: str) -> None:
+    def await_settled(self, name: str, replicas: int = _REPLICAS) -> None:
         """Wait until the operator has said Ready about the newest generation, with every replica."""
-        eventually(lambda: _settled(self.api.get("gensvc", name)), bool, seconds=_CONVERGED_SECONDS, what="settled")
+        eventually(
+            lambda: _settled(self.api.get("gensvc", name), replicas), bool, seconds=_CONVERGED_SECONDS, what="settled"
+        )
 
     def kill_at(self, name: str, number: int) -> None:
         """Have the operator killed when its n-th write for the resource has been carried out."""
@@ -65,13 +68,13 @@ class World:
         self.operator.start()
 
 
-def _settled(found: Object) -> bool:
+def _settled(found: Object, replicas: int) -> bool:
     status = found.get("status", {})
     [ready] = [entry for entry in status.get("conditions", []) if entry["type"] == "Ready"] or [{}]
     return bool(
         ready.get("status") == "True"
         and ready["observedGeneration"] == status["observedGeneration"] == found["metadata"]["generation"]
-        and status.get("readyReplicas") == _REPLICAS
+        and status.get("readyReplicas") == replicas
     )
 
 
@@ -126,6 +129,34 @@ def test_engine_to_direct_killed_in_between(world: World, number: int) -> None:
     assert (hpa["spec"]["minReplicas"], hpa["spec"]["maxReplicas"]) == (2, 8)
     assert hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
     stays(lambda: deployment_replicas(api, name), _REPLICAS, seconds=3)
+
+
+@pytest.mark.parametrize(("to", "number"), [(7, 1), (7, 2), (3, 1), (3, 2), (3, 3), (3, 4)])
+def test_step_of_the_floor_killed_in_between(world: World, to: int, number: int) -> None:
+    """Up is one write of the bounds; down, without metrics, one that narrows them and one that widens them again."""
+    name, api = f"step{to}-{number}", world.api
+    api.apply(_floored(name, _REPLICAS))
+    eventually(lambda: deployment_replicas(api, name), lambda count: count == _REPLICAS, seconds=40)
+    world.await_settled(name)
+    eventually(lambda: bounds(api, name), lambda found: found == (_REPLICAS, 8))
+    world.kill_at(name, number)
+    api.apply(_floored(name, to))
+    world.await_killed_and_start_again()
+    world.await_settled(name, to)
+    eventually(lambda: bounds(api, name), lambda found: found == (to, 8), seconds=_CONVERGED_SECONDS, what="bounds")
+    stays(lambda: deployment_replicas(api, name), to, seconds=3)
+
+
+def bounds(api: Api, name: str) -> tuple[int, int]:
+    spec = api.get("hpa", name)["spec"]
+    return spec["minReplicas"], spec["maxReplicas"]
+
+
+def _floored(name: str, replicas: int) -> Object:
+    """So many are asked for; without a request of CPU there is nothing that its use could be a share of."""
+    manifest = service(name, engine="Floor", override={"replicas": replicas, "until": "2099-01-01T00:00:00Z"})
+    manifest["spec"]["resources"]["requests"]["cpu"] = "0"
+    return manifest
 
 
 def test_mode_without_guard_killed_after_the_guard_has_gone(world: World) -> None:

@@ -7,10 +7,12 @@ from functools import partial
 import pytest
 
 from api_fixtures import PROJECT, Api, Object, Operator, eventually, service
+from interleaving_world import assert_never_opposite_directions
 from localcluster.cluster import Cluster
 from ownership_world import FAST, deployment_replicas, operator_writes, owners, ready, stays
 
 SYNC = 15.0
+SEED = 20_260_102
 # An HPA that comes to have metrics on the way lowers by itself; by default it would look back over 300 s first.
 AT_ONCE: Object = {"horizontalPodAutoscaler": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}}
 
@@ -75,3 +77,7 @@ def test_a_step_of_the_floor_is_written_once_and_one_of_direct_is_not_undone(api
     floor, direct = api.get("deployment", "floor"), api.get("deployment", "direct")
     assert owners(floor, "spec", "replicas") == {("kube-controller-manager", "scale")}
     assert owners(direct, "spec", "replicas") == {("generation-operator-scaler", "scale")}
+
+
+def test_operator_and_guard_never_pull_in_opposite_directions(api: Api, operator: Operator) -> None:
+    assert_never_opposite_directions(api, operator, seed=SEED, sync_seconds=SYNC)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from api_fixtures import Api, Operator, eventually, service
-from ownership_world import deployment_replicas, operator_writes, ready, token_kubeconfig
+from audit import moves, writes
+from exporter import LOW, Exporter
+from ownership_world import FAST, deployment_replicas, operator_writes, ready, stays, token_kubeconfig
 
 
 class Two:
@@ -89,6 +91,25 @@ def test_only_the_leader_writes_and_a_killed_one_is_followed_within_20_s(api: Ap
     written = two.writers()
     assert set(written[written.index("other") :]) == {"other"}
     assert deployment_replicas(api, "led") == 4
+
+
+def test_a_takeover_moves_no_replica(api: Api, two: Two) -> None:
+    """Metrics call for fewer than somebody wants for a while: a successor that knew nothing of that would lower."""
+    two.start("one")
+    two.start("other")
+    api.apply(service("wanted", **FAST))
+    eventually(lambda: ready(api, "wanted"), bool, what="Ready")
+    api.kubectl("scale", "deployment/wanted", "--replicas=5")
+    eventually(lambda: api.condition("wanted", "ScalingActive").get("reason"), lambda told: told == "OverrideInForce")
+    eventually(lambda: api.get("gensvc", "wanted")["status"].get("readyReplicas"), lambda count: count == 5)
+    pods = [item["metadata"]["name"] for item in api.items("pods", "app.kubernetes.io/component=service")]
+    with Exporter(api.cluster.plan, api.namespace, "wanted").serving(pods, LOW):
+        two.operators["one"].stop(signal.SIGKILL)
+        eventually(lambda: two.holder, lambda name: name == "other", seconds=20, what="a takeover")
+        eventually(lambda: api.condition("wanted", "MetricsAvailable").get("status"), lambda told: told == "True")
+        stays(lambda: deployment_replicas(api, "wanted"), 5, seconds=4)
+    assert [(move.before, move.after) for move in moves(writes(api), "wanted", first=2)] == [(2, 5)]
+    assert "other" in two.writers(), "it does write"
 
 
 def test_a_leader_that_ends_in_order_is_followed_at_once(api: Api, two: Two) -> None:

@@ -3,49 +3,12 @@
 import json
 import signal
 import time
-from typing import Any
 
 import pytest
 
-from api_fixtures import Api, Object, Operator, eventually, service
+from api_fixtures import Api, Operator, eventually, service
 from exporter import HIGH, LOW, Exporter, Load
-
-FAST: dict[str, Any] = {"score": {"cooldownSeconds": 2}}
-
-
-def deployment_replicas(api: Api, name: str) -> int:
-    found = api.find("deployment", name)
-    return -1 if found is None else int(found["spec"]["replicas"])
-
-
-def writes_by_operator(api: Api) -> list[Object]:
-    """Every request of the operator that changed something in the namespace, from the API server's audit log."""
-    lines = (api.cluster.plan.logs / "audit.log").read_text().splitlines()
-    entries = [json.loads(line) for line in lines]
-    return [
-        entry
-        for entry in entries
-        if entry.get("userAgent", "") == "generation-operator"
-        and entry["verb"] in {"create", "update", "patch", "delete"}
-        and entry.get("objectRef", {}).get("namespace") == api.namespace
-        and entry["objectRef"].get("resource") != "events"
-    ]
-
-
-def owners(manifest: Object, *path: str) -> set[tuple[str, str]]:
-    """(manager, subresource) of everybody who owns a field."""
-    found = set()
-    for entry in manifest["metadata"]["managedFields"]:
-        fields: Any = entry["fieldsV1"]
-        for part in path:
-            fields = None if fields is None else fields.get(f"f:{part}")
-        if fields is not None:
-            found.add((entry["manager"], entry.get("subresource", "")))
-    return found
-
-
-def ready(api: Api, name: str) -> bool:
-    return api.condition(name, "Ready").get("status") == "True"
+from ownership_world import FAST, deployment_replicas, operator_writes, owners, ready
 
 
 @pytest.fixture
@@ -82,10 +45,10 @@ def test_second_reconcile_writes_nothing(api: Api, operator: Operator) -> None:
     api.apply(service("quiet"))
     eventually(lambda: ready(api, "quiet"), bool, what="Ready")
     time.sleep(4)  # the last pods' readiness has reached the status
-    before = writes_by_operator(api)
+    before = operator_writes(api)
     assert before, "the audit log must show the first writes, else this test could not fail"
     time.sleep(5)  # two resyncs and five ticks
-    after = writes_by_operator(api)
+    after = operator_writes(api)
     assert [entry["requestURI"] for entry in after[len(before) :]] == []
 
 
@@ -176,15 +139,6 @@ def test_restart_never_lowers_replicas_by_itself(api: Api, running: Operator) ->
     running.start()
     time.sleep(6)
     assert deployment_replicas(api, "kept") == 6
-
-
-@pytest.mark.parametrize("kind", ["deployment", "service", "hpa"])
-def test_deleted_child_is_made_again(api: Api, running: Operator, kind: str) -> None:
-    api.apply(service("healed"))
-    eventually(lambda: ready(api, "healed"), bool, what="Ready")
-    uid = api.get(kind, "healed")["metadata"]["uid"]
-    api.kubectl("delete", kind, "healed", "--wait=false")
-    eventually(lambda: api.find(kind, "healed"), lambda found: found is not None and found["metadata"]["uid"] != uid)
 
 
 def test_edited_child_is_mended_and_the_scale_is_left_alone(api: Api, running: Operator) -> None:

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, TCPConnector
 from hypothesis import HealthCheck, given, settings
 
 from api_fixtures import Api
-from generation_operator.api.kinds import GENERATION_SERVICE, HPA, Manifest, kind_of
+from generation_operator.api.kinds import GENERATION_SERVICE, HPA, KINDS, POD, Manifest, kind_of
 from generation_operator.api.names import API_VERSION, KIND
 from generation_operator.api.resource import GenerationService, InvalidSpecError, parse
 from generation_operator.api.spec import Engine
@@ -33,6 +33,7 @@ _COUNT: Final = 1000
 _DRAWN: Final = 2400  # of which rules forbid somewhat more than half
 _AT_ONCE: Final = 16
 _DRY_RUN: Final = {"dryRun": "All", "fieldManager": "test", "force": "true", "fieldValidation": "Strict"}
+EVERYTHING: Final = Available(vertical_pod_autoscaler=True, pod_monitor=True, custom_metrics=True)
 _APPLY: Final = {"Content-Type": "application/apply-patch+yaml"}
 
 
@@ -104,6 +105,7 @@ def refused(manifests: list[Manifest], said: list[str]) -> list[str]:
     ]
 
 
+@pytest.mark.usefixtures("every_api")
 def test_valid_specs_become_manifests_that_the_api_server_accepts(api: Api, drawn: list[Any]) -> None:
     valid = [spec for spec in drawn if is_valid(spec)][:_COUNT]
     assert len(valid) == _COUNT, "draw more"
@@ -112,8 +114,9 @@ def test_valid_specs_become_manifests_that_the_api_server_accepts(api: Api, draw
     wanted = []
     for spec in valid:
         service = parsed(spec, api.namespace)
-        every = children(service, cluster_domain="cluster.local", available=Available(custom_metrics=True))
+        every = children(service, cluster_domain="cluster.local", available=EVERYTHING, may_resize=True)
         wanted += [by_itself(manifest, service) for manifest in every]
+    assert {kind_of(manifest) for manifest in wanted} == set(KINDS.values()) - {GENERATION_SERVICE, POD}
     said = asyncio.run(answers(api, wanted))
     assert refused(wanted, said)[:3] == []
 

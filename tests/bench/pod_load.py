@@ -23,6 +23,7 @@ class PodLoad:
 
     work: Work
     port: int = 0
+    asked: int = 0
     _arrived: float = 0.0
     _at: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -37,6 +38,7 @@ class PodLoad:
         """What a pod answers."""
         with self._lock:
             self._advance()
+            self.asked += 1
             lines = (
                 f"generation_service_load_in_flight {self.work.in_flight}",
                 f"generation_service_load_queued {self.work.queued}",
@@ -50,8 +52,8 @@ class PodLoad:
         self._at = now
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator["PodLoad"]:
-        """Answer on a free port of this machine until the block ends."""
+    def serving(self, address: str = "127.0.0.1", port: int = 0) -> Iterator["PodLoad"]:
+        """Answer on this port of this machine, or on a free one, until the block ends."""
         load = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -67,7 +69,7 @@ class PodLoad:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = ThreadingHTTPServer((address, port), Handler)
         server.daemon_threads = True
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

@@ -32,7 +32,7 @@ from generation_operator.observe.observer import observe
 from generation_operator.observe.signals import Ask, MetricsSource, Reading
 from generation_operator.observe.store import Autoscaling, Store
 from generation_operator.observe.targets import verdicts
-from generation_operator.reconcile.status import state_from_status
+from generation_operator.reconcile.status import need_from_status, state_from_status
 
 _log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Autoscaler:
             observation,
             current=commanded(service, hpa, observation.current),
             override=None if standing.manual is None else standing.manual.override(),
-            guard=self._needs.held(service, observation.guard, now),
+            guard=self._needs.held(service, observation.guard, now, told=need_from_status(status)),
         )
         before = self._reminded(service, self._state(service), now)
         after, decision = step(known.policy, before, observation, now)

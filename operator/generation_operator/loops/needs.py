@@ -3,7 +3,8 @@
 CPU use is a mean over the recent past: right after a scale-down each of the remaining pods still shows the share that
 it had before, and the need that follows from it is too small by just the pods that went. (Seen on a real HPA: three
 pods at the 42 % that five had shared, a need of two, and 70 % half a minute later.) Whoever lowered by that would see
-the HPA raise again. So the greatest need of the last minute counts, as in the HPA's own window for scaling down.
+the HPA raise again. So the greatest need of the last minute counts, as in the HPA's own window for scaling down. It is
+in the status, so that a process that has just started knows it too.
 """
 
 import dataclasses
@@ -25,11 +26,19 @@ class Needs:
     def __init__(self) -> None:
         self._seen: dict[Key, tuple[str, _Seen]] = {}  # with the uid: a new resource starts anew
 
-    def held(self, service: GenerationService, guard: Guard, now: Seconds) -> Guard:
-        """The greatest need of the last minute; what the HPA needs now is unknown while it has no metrics."""
+    def held(self, service: GenerationService, guard: Guard, now: Seconds, *, told: Replicas | None = None) -> Guard:
+        """The greatest need of the last minute; what the HPA needs now is unknown while it has no metrics.
+
+        Args:
+            service: whose HPA it is.
+            guard: what its HPA needs now.
+            now: on the caller's clock.
+            told: what the status says was held; it counts when this is the first look since the start. How old it is
+                nobody knows then, so it counts for a minute.
+        """
         uid, seen = self._seen.get(service.key, ("", ()))
         if uid != service.uid:
-            seen = ()
+            seen = () if told is None else ((now, told),)
         seen = tuple(entry for entry in seen if now - entry[0] < WINDOW_SECONDS)
         if guard.replicas is not None:
             need = guard.replicas

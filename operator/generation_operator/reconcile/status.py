@@ -18,7 +18,7 @@ from generation_operator.cluster.ports import ClusterError
 from generation_operator.decide.floors import Floor
 from generation_operator.decide.reach import gaps
 from generation_operator.decide.signals import NEEDED
-from generation_operator.decide.types import Decision, Guard, Seconds, Signal, SignalState, Spent, State
+from generation_operator.decide.types import Decision, Guard, Replicas, Seconds, Signal, SignalState, Spent, State
 from generation_operator.desired import names
 from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import Manual
@@ -116,6 +116,12 @@ def state_from_status(status: Mapping[str, Any]) -> State:
     if counted is None or not isinstance(used, int):
         return State(last_step_at=stepped)
     return State(last_step_at=stepped, spent=Spent(int(counted // 86400), float(used), counted))
+
+
+def need_from_status(status: Mapping[str, Any]) -> Replicas | None:
+    """The need of the HPA that was held when the status was written."""
+    replicas = ((status.get("autoscaling") or {}).get("guard") or {}).get("replicas")
+    return Replicas(replicas) if isinstance(replicas, int) else None
 
 
 def rolled_out(deployment: Mapping[str, Any]) -> bool:

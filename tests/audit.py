@@ -1,4 +1,4 @@
-"""What was written to an API server, read from its audit log: nothing between two looks can be missed."""
+"""Who wrote what and when, as the API server's audit log tells: nothing between two looks of a test can be missed."""
 
 import json
 import re
@@ -9,14 +9,14 @@ from typing import Final
 
 from api_fixtures import Api, Object
 
-_WRITES: Final = frozenset({"create", "update", "patch"})
+_VERBS: Final = frozenset({"create", "update", "patch", "delete"})
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """One write of the replica count."""
 
-    at: float
+    at: float  # Unix seconds, by the API server's clock
     by_hpa: bool
     before: int
     after: int
@@ -43,26 +43,41 @@ class Told:
         return found[1] if found else ""
 
 
-def written(api: Api) -> list[Object]:
-    """Every request in the namespace that changed something, in order."""
-    # Most lines are of other namespaces, and to understand one takes ten times as long as to search it.
-    mark = f'"namespace":"{api.namespace}"'
+def writes(api: Api) -> list[Object]:
+    """Every request that was to change something in the namespace, in the order in which they were answered."""
+    found = []
     with (api.cluster.plan.logs / "audit.log").open() as lines:
-        entries = [json.loads(line) for line in lines if mark in line]
-    return [
-        entry
-        for entry in entries
-        if entry["verb"] in _WRITES
-        and entry.get("objectRef", {}).get("namespace") == api.namespace
-        and entry["responseStatus"]["code"] in (200, 201)
-    ]
+        for line in lines:
+            # Most lines are about other namespaces, and to parse all of a long session's takes seconds.
+            if f'"namespace":"{api.namespace}"' not in line:
+                continue
+            entry: Object = json.loads(line)
+            if entry["verb"] in _VERBS and entry.get("objectRef", {}).get("namespace") == api.namespace:
+                found.append(entry)
+    return found
+
+
+def answered_at(entry: Object) -> float:
+    """When the request had been carried out, in Unix seconds by the API server's clock."""
+    return datetime.fromisoformat(entry["stageTimestamp"]).timestamp()
+
+
+def accepted(entry: Object) -> bool:
+    """Whether the API server did it."""
+    return int(entry["responseStatus"]["code"]) in {200, 201}
+
+
+def concerns(entry: Object, resource: str, name: str, subresource: str | None = None) -> bool:
+    """Whether it is about this object; `resource` is the plural."""
+    what = entry["objectRef"]
+    return (what["resource"], what.get("name"), what.get("subresource")) == (resource, name, subresource)
 
 
 def moves(entries: Iterable[Object], name: str, first: int) -> list[Move]:
     """Each count that was written to the scale subresource of a Deployment, in order.
 
     Args:
-        entries: as `written` returns them.
+        entries: as `writes` returns them.
         name: of the Deployment.
         first: its replicas at first.
     """
@@ -72,7 +87,7 @@ def moves(entries: Iterable[Object], name: str, first: int) -> list[Move]:
         if replicas is None:
             continue
         by_hpa = entry["user"]["username"].endswith(":horizontal-pod-autoscaler")
-        found.append(Move(_at(entry), by_hpa, count, replicas))
+        found.append(Move(answered_at(entry), by_hpa, count, replicas))
         count = replicas
     return found
 
@@ -83,7 +98,7 @@ def conditions(entries: Iterable[Object], name: str, kind: str) -> list[Told]:
     for entry, body in _of(entries, name, "generationservices", "status"):
         for condition in body.get("status", {}).get("conditions", ()):
             if condition["type"] == kind:
-                told = Told(_at(entry), condition["status"], condition["reason"], condition["message"])
+                told = Told(answered_at(entry), condition["status"], condition["reason"], condition["message"])
                 if not found or told.status != found[-1].status or told.message != found[-1].message:
                     found.append(told)
     return found
@@ -92,7 +107,7 @@ def conditions(entries: Iterable[Object], name: str, kind: str) -> list[Told]:
 def ready_replicas(entries: Iterable[Object], name: str) -> list[tuple[float, int]]:
     """When the Deployment controller said how many replicas are ready."""
     return [
-        (_at(entry), body["status"].get("readyReplicas", 0))
+        (answered_at(entry), body["status"].get("readyReplicas", 0))
         for entry, body in _of(entries, name, "deployments", "status")
         if "status" in body
     ]
@@ -100,10 +115,5 @@ def ready_replicas(entries: Iterable[Object], name: str) -> list[tuple[float, in
 
 def _of(entries: Iterable[Object], name: str, resource: str, subresource: str) -> Iterator[tuple[Object, Object]]:
     for entry in entries:
-        what = entry["objectRef"]
-        if (what.get("name"), what["resource"], what.get("subresource")) == (name, resource, subresource):
+        if concerns(entry, resource, name, subresource) and accepted(entry):
             yield entry, entry.get("requestObject") or {}
-
-
-def _at(entry: Object) -> float:
-    return datetime.fromisoformat(entry["stageTimestamp"]).timestamp()
