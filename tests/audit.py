@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from api_fixtures import Api, Object
@@ -45,16 +46,26 @@ class Told:
 
 def writes(api: Api) -> list[Object]:
     """Every request that was to change something in the namespace, in the order in which they were answered."""
-    found = []
-    with (api.cluster.plan.logs / "audit.log").open() as lines:
+    return [
+        entry
+        for file in _files(api)
+        for entry in _of_namespace(file, api.namespace)
+        if entry["verb"] in _VERBS and entry.get("objectRef", {}).get("namespace") == api.namespace
+    ]
+
+
+def _files(api: Api) -> list[Path]:
+    """The API server begins a new file at 100 MB, whatever its flags say of a size; a session writes some 70."""
+    logs = api.cluster.plan.logs
+    return [*sorted(logs.glob("audit-*.log")), logs / "audit.log"]
+
+
+def _of_namespace(file: Path, namespace: str) -> Iterator[Object]:
+    with file.open() as lines:
         for line in lines:
             # Most lines are about other namespaces, and to parse all of a long session's takes seconds.
-            if f'"namespace":"{api.namespace}"' not in line:
-                continue
-            entry: Object = json.loads(line)
-            if entry["verb"] in _VERBS and entry.get("objectRef", {}).get("namespace") == api.namespace:
-                found.append(entry)
-    return found
+            if f'"namespace":"{namespace}"' in line:
+                yield json.loads(line)
 
 
 def answered_at(entry: Object) -> float:
