@@ -120,13 +120,8 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
         operator.start()
         assert operator.process is not None
         try:
-            reconciled: set[str] = set()
-
-            def all_have_a_status() -> bool:
-                reconciled.update(call.path for call in proxy.calls if call.path.partition("?")[0].endswith("/status"))
-                return len({path.partition("?")[0] for path in reconciled}) >= count
-
-            _until(all_have_a_status, 60 + count, "every resource has a status")
+            statuses = _Statuses(proxy)
+            _until(lambda: statuses.count() >= count, 60 + count, "every resource has a status")
             print(f"{count:,} resources have a status", file=sys.stderr)
             started, writes = time.monotonic() - began, len(proxy.writes_since(0)) / count
             _until(lambda: _quiet(proxy), 300 + count, f"{_QUIET_SECONDS} s without a write")
@@ -151,6 +146,22 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
             return dataclasses.replace(row, reactions=_reactions(api, proxy), fresh=_fresh_reactions(api, proxy))
         finally:
             operator.stop()
+
+
+class _Statuses:
+    """Whose status was written. Looks at each call once: the same process serves all metrics, and must not be busy."""
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        self._proxy = proxy
+        self._looked_at = 0
+        self._paths: set[str] = set()
+
+    def count(self) -> int:
+        """How many resources have one."""
+        new = self._proxy.calls[self._looked_at :]
+        self._looked_at += len(new)
+        self._paths.update(path for call in new if (path := call.path.partition("?")[0]).endswith("/status"))
+        return len(self._paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +209,7 @@ def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
     while not probe():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds} s: {what}")
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 def _quiet(proxy: FaultProxy) -> bool:
