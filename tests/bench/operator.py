@@ -195,6 +195,7 @@ def _resource(number: int) -> Object:
     manifest = service(f"s{number}", policy="Targets", minReplicas=1, maxReplicas=6)
     manifest["metadata"]["namespace"] = _namespace(number)
     manifest["spec"]["proxy"] = {"enabled": False}
+    del manifest["spec"]["metrics"]  # the defaults: what tests use to save time is shorter than a scrape interval
     # Simulated pods use 1 m: a tenth, so that the HPA has nothing to do, and thousands fit on the node.
     manifest["spec"]["resources"]["requests"] = {"cpu": "10m", "memory": "1Mi"}
     return manifest
