@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from rich.console import Console
 
@@ -20,6 +21,10 @@ from localcluster.plan import FAST_HPA, HpaTiming, Shape
 
 _TIERS = ("apiserver", "cluster")
 _IN_CI = os.environ.get("CI") == "true"
+if not _IN_CI:  # there hypothesis does so by itself
+    # An example may take as long as it takes: a busy machine is no failure.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 _used: dict[str, local.Cluster] = {}
 
 
