@@ -8,15 +8,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from generation_operator.api.kinds import GENERATION_SERVICE, Kind, Manifest
+from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Kind, Manifest
 from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.floors import Floor
 from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
 from generation_operator.desired import names
-from generation_operator.observe.keeping import Keeper
+from generation_operator.observe.keeping import Keeper, packed, unpacked
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.targets import Verdict
+
+# What the autoscaler reads at each tick; all other kinds are read by a reconcile alone.
+_OFTEN_READ: Final = frozenset({GENERATION_SERVICE, DEPLOYMENT, HPA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Store:
     def __init__(self) -> None:
         self.pods: Final = PodIndex()
         self._keeper = Keeper()
-        self._objects: dict[Kind, dict[Key, Manifest]] = {}
+        self._objects: dict[Kind, dict[Key, Manifest | bytes]] = {}
         # By the uid of who controls them: to look for one service's children through all objects would make the time
         # for all services grow with their square (5,000 services: 50,000 objects, each time).
         self._controlled: dict[str, set[tuple[Kind, Key]]] = {}
@@ -53,12 +56,13 @@ class Store:
 
         An answer to a write and the watch event about an earlier write may arrive in any order.
         """
-        objects = self._objects.setdefault(kind, {})
         key = key_of(manifest)
-        if key in objects and _is_older(manifest, objects[key]):
+        known = self.get(kind, key)
+        if known is not None and _is_older(manifest, known):
             return
         self._forget_controller(kind, key)
-        objects[key] = self._keeper.kept(kind, manifest)
+        kept = self._keeper.kept(kind, manifest) if kind in _OFTEN_READ else packed(kind, manifest)
+        self._objects.setdefault(kind, {})[key] = kept
         controller = names.controller_uid(manifest)
         if controller is not None:
             self._controlled.setdefault(controller, set()).add((kind, key))
@@ -85,7 +89,8 @@ class Store:
 
     def get(self, kind: Kind, key: Key) -> Manifest | None:
         """The object as last seen."""
-        return self._objects.get(kind, {}).get(key)
+        found = self._objects.get(kind, {}).get(key)
+        return unpacked(found) if isinstance(found, bytes) else found
 
     def keys(self, kind: Kind) -> frozenset[Key]:
         """Keys of all objects of a kind."""
@@ -93,7 +98,8 @@ class Store:
 
     def controlled(self, uid: str) -> list[tuple[Kind, Manifest]]:
         """What is controlled by the object with this uid, in no particular order."""
-        return [(kind, self._objects[kind][key]) for kind, key in self._controlled.get(uid, ())]
+        found = ((kind, self.get(kind, key)) for kind, key in self._controlled.get(uid, ()))
+        return [(kind, manifest) for kind, manifest in found if manifest is not None]
 
     def put_claim(self, kind: Kind, key: Key, claim: Claim | None) -> None:
         """Remember what a foreign object claims; None: nothing, or it is gone."""

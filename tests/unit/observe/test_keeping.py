@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation_operator.api.kinds import DEPLOYMENT, HPA, SERVICE, Kind
-from generation_operator.observe.keeping import Keeper
+from generation_operator.observe.keeping import Keeper, packed, unpacked
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3),
@@ -25,6 +25,17 @@ def test_nothing_is_changed_whatever_is_shared(specs: list[dict[str, Any]], most
     # As text: in Python 1, 1.0 and True are equal.
     assert json.dumps([keeper.kept(SERVICE, manifest) for manifest in seen]) == told
     assert json.dumps(seen) == told
+
+
+@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4))
+def test_what_was_packed_comes_back_as_it_was(spec: dict[str, Any]) -> None:
+    seen = {"kind": "Service", "metadata": {"name": "a"}, "spec": spec}
+    assert json.dumps(unpacked(packed(SERVICE, seen))) == json.dumps(seen)
+
+
+def test_what_is_packed_is_without_what_nobody_reads() -> None:
+    seen = {"metadata": {"managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {"f:ports": {}}}}]}}
+    assert unpacked(packed(SERVICE, seen)) == {"metadata": {"managedFields": []}}
 
 
 def test_equal_parts_of_different_objects_are_one() -> None:
