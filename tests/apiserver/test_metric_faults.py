@@ -27,9 +27,9 @@ EXPECTED: Final = {
     Fault.LABELS: ("SignalsMissing", "NoSamples"),
     Fault.SKEW: ("SignalsStale", "StaleSamples"),
 }
-# Two ticks, each up to a tenth longer, and 4 s more: the reading of everything, and the write of a status behind those
-# of thirty others, on two processors that share a whole cluster.
-ONE_TICK_SECONDS: Final = 1.1 * TICK_SECONDS + 1.0  # to read and to write
+ONE_TICK_SECONDS: Final = 1.1 * TICK_SECONDS + 1.0  # a tick is up to a tenth longer; 1 s to read and to write
+# Two ticks, and 4 s more: the reading of everything, and the write of a status behind those of thirty others, on two
+# processors that share a whole cluster.
 TWO_TICKS_SECONDS: Final = 2 * 1.1 * TICK_SECONDS + 4.0
 
 
