@@ -99,7 +99,7 @@ class Backtest(NamedTuple):
 class Rates:
     """One arrival rate, or None, for each of a fixed number of slots; a value, like a tuple.
 
-    Kept in 16 bits, to 0.05 %: a tenth of what chance alone moves the mean of five minutes at 10,000 per second.
+    Kept in 16 bits, to 0.05 %: less than chance alone moves the mean of five minutes at 10,000 per second (0.06 %).
     """
 
     __slots__ = ("_packed",)
