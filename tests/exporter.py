@@ -5,14 +5,13 @@ rate() sees what it would see from a real service.
 """
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import text_server
 from localcluster.plan import Plan
 
 
@@ -69,32 +68,12 @@ class Exporter:
     def serving(self, pods: list[str], load: Load) -> Iterator["Exporter"]:
         """Report `load` for each pod until the block ends."""
         self._load = load
-        exporter = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = exporter._text().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            self._port = server.server_port
+        with text_server.serving(lambda _: self._text()) as self._port:
             self.announce(pods)
-            yield self
-        finally:
-            self._target_file.unlink(missing_ok=True)
-            server.shutdown()
-            thread.join()
-            server.server_close()
+            try:
+                yield self
+            finally:
+                self._target_file.unlink(missing_ok=True)
 
     def set(self, load: Load) -> None:
         """Change what is reported from now on."""
@@ -135,9 +114,7 @@ class Exporter:
             {"targets": [f"127.0.0.1:{self._port}"], "labels": {"namespace": self._namespace, "pod": pod}}
             for pod in pods
         ]
-        partial = self._target_file.with_suffix(".partial")
-        partial.write_text(json.dumps(groups))
-        partial.rename(self._target_file)
+        text_server.announce(self._target_file, groups)
 
     def _advance(self) -> None:
         now = time.monotonic()

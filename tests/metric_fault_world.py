@@ -20,7 +20,7 @@ import audit
 from api_fixtures import Api, Object, Operator, eventually, service
 from exporter import Exporter, Load
 from generation_operator.decide.types import SignalName
-from generation_operator.observe.queries import Evidence, parse_vector, queries
+from generation_operator.observe.queries import Evidence, by_service, queries
 from kube_http import client_tls, read_config, server_url
 from localcluster.cluster import Cluster
 from metric_fault_cells import CELLS, CONTROLS, LOADS, SHORT_WINDOW_SECONDS, WINDOW_SECONDS, Cell, Fault, Record
@@ -222,15 +222,15 @@ class World:
             texts = queries(window, _MAX_AGE_SECONDS)
             try:
                 ages, reporting, times = (
-                    parse_vector(self._prometheus.ask(texts[name]))
+                    dict(by_service(self._prometheus.ask(texts[name])))
                     for name in (Evidence.AGE, Evidence.REPORTING, SignalName.RESPONSE_TIME)
                 )
             except OSError:
                 ages, reporting, times = {}, {}, {}
             found[window] = {
-                (key.namespace, key.name)
-                for key, seconds in times.items()
-                if seconds >= 0 and ages.get(key, 99.0) <= _MAX_AGE_SECONDS and reporting.get(key, 0) >= REPLICAS
+                who
+                for who, seconds in times.items()
+                if seconds >= 0 and ages.get(who, 99.0) <= _MAX_AGE_SECONDS and reporting.get(who, 0) >= REPLICAS
             }
         return found
 

@@ -5,15 +5,13 @@ services are scraped in parts, each part at a moment of its own.
 """
 
 import contextlib
-import json
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
+import text_server
 from generation_operator.api.resource import Key
 
 SCRAPE_SECONDS: Final = 15
@@ -35,7 +33,7 @@ class Fleet:
     service_seconds: float = 3.0
     _began: float = field(default_factory=time.monotonic)
 
-    def text(self, part: int) -> bytes:
+    def text(self, part: int) -> str:
         """The metrics of one part of the services."""
         passed = time.monotonic() - self._began
         arrived = passed * self.arrivals_per_second
@@ -57,48 +55,26 @@ class Fleet:
                 f"process_cpu_seconds_total{{{where}}} {passed * 0.3}",
                 f"process_resident_memory_bytes{{{where}}} 300000000",
             )
-        return "\n".join((*lines, "")).encode()
+        return "\n".join((*lines, ""))
 
     @contextlib.contextmanager
     def serving(self, targets: Path) -> Iterator["Fleet"]:
         """Export on a free port of this machine, and tell Prometheus in a file of targets, until the block ends."""
-        fleet = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = fleet.text(int(self.path.rpartition("/")[2]))
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        groups = [
-            {
-                "targets": [f"127.0.0.1:{server.server_port}"],
-                "labels": {
-                    "instance": f"part-{part}",
-                    "__metrics_path__": f"/metrics/{part}",
-                    "__scrape_interval__": f"{SCRAPE_SECONDS}s",
-                    "__scrape_timeout__": "10s",
-                },
-            }
-            for part in range(_PARTS)
-        ]
-        partial = targets.with_suffix(".partial")
-        partial.write_text(json.dumps(groups))
-        partial.rename(targets)
-        try:
-            yield self
-        finally:
-            targets.unlink(missing_ok=True)
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with text_server.serving(lambda path: self.text(int(path.rpartition("/")[2]))) as port:
+            groups = [
+                {
+                    "targets": [f"127.0.0.1:{port}"],
+                    "labels": {
+                        "instance": f"part-{part}",
+                        "__metrics_path__": f"/metrics/{part}",
+                        "__scrape_interval__": f"{SCRAPE_SECONDS}s",
+                        "__scrape_timeout__": "10s",
+                    },
+                }
+                for part in range(_PARTS)
+            ]
+            text_server.announce(targets, groups)
+            try:
+                yield self
+            finally:
+                targets.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from bench.fleet import SCRAPE_SECONDS
 # 5,000 in one the controller manager takes more than a core, and the API server what is left.
 PER_NAMESPACE: Final = 20
 TICK_SECONDS: Final = 5  # the default
-STEADY_SECONDS: Final = 60
+STEADY_SECONDS: Final = 300  # one round of what the operator compares with lists
 REACTIONS: Final = 5  # services whose load makes a step, one after the other
 PATIENCE_SECONDS: Final = 90
 MOST_WITH_DEFAULT_HPA: Final = 1000
@@ -116,8 +116,8 @@ metrics, scraped every {SCRAPE_SECONDS} s, each at its own moment, and steady wo
 every {RARE_HPA_SECONDS} s instead of 15, because it would take a core for itself.
 """
 _TICKS: Final = f"""
-CPU is of one core. The operator compares everything with some lists every 300 s, which the steady time does not
-contain; requests are what passes the proxy, watches that are opened again included. A tick is what deciding, writing
+CPU is of one core. Every 300 s the operator compares everything with some lists, so once in the steady time; nearly all
+requests are pages of those lists, the others are watches that are opened again. A tick is what deciding, writing
 and publishing take in the running process (sums of the quantiles of its own histogram); it waits for Prometheus and
 pods besides. There is one every 0.5 s, for the services that were just scraped and for a part of the others, so that
 each is decided on every {TICK_SECONDS} s. "All at once" is a tick with something new of every service,

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import text_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class PodLoad:
             self._advance()
             self.work = work
 
-    def text(self) -> bytes:
+    def text(self) -> str:
         """What a pod answers."""
         with self._lock:
             self._advance()
@@ -44,7 +45,7 @@ class PodLoad:
                 f"generation_service_load_queued {self.work.queued}",
                 f"generation_service_load_arrived_total {self._arrived:.0f}",
             )
-        return "\n".join((*lines, "")).encode()
+        return "\n".join((*lines, ""))
 
     def _advance(self) -> None:
         now = time.monotonic()
@@ -54,29 +55,5 @@ class PodLoad:
     @contextlib.contextmanager
     def serving(self, address: str = "127.0.0.1", port: int = 0) -> Iterator["PodLoad"]:
         """Answer on this port of this machine, or on a free one, until the block ends."""
-        load = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = load.text()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer((address, port), Handler)
-        server.daemon_threads = True
-        self.port = server.server_port
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
+        with text_server.serving(lambda _: self.text(), address, port) as self.port:
             yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()

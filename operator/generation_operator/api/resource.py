@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -56,9 +57,9 @@ class InvalidSpecError(ValueError):
 
 
 def key_of(manifest: Mapping[str, Any]) -> Key:
-    """The key of any namespaced object."""
+    """The key of any namespaced object. Names are interned: each is kept in a dozen keys."""
     metadata = manifest["metadata"]
-    return Key(metadata["namespace"], metadata["name"])
+    return Key(intern(metadata["namespace"]), intern(metadata["name"]))
 
 
 def parse(manifest: Mapping[str, Any]) -> GenerationService:

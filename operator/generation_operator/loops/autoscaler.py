@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
+from generation_operator.api.kinds import GENERATION_SERVICE, HPA, Manifest
 from generation_operator.api.resource import GenerationService, Key
 from generation_operator.cluster.ports import ClusterApi, ClusterError
 from generation_operator.decide.floors import floor_in_force
@@ -232,7 +232,7 @@ class Autoscaler:
 
     def _deployment(self, service: GenerationService) -> Manifest | None:
         """The Deployment if it is this resource's: one that only has its name is nobody's to scale."""
-        deployment = self._store.get(DEPLOYMENT, Key(service.key.namespace, names.deployment(service.key.name)))
+        deployment = self._store.counts(Key(service.key.namespace, names.deployment(service.key.name)))
         if deployment is None or _is_going(deployment) or names.controller_uid(deployment) != service.uid:
             return None
         return deployment
@@ -247,7 +247,8 @@ def _events(turn: Turn) -> list[Manifest]:
 def _autoscaling(turn: Turn) -> Autoscaling:
     spec = turn.service.spec
     return Autoscaling(
-        turn.observation,
+        # The decision has them, as far as they are to be trusted.
+        dataclasses.replace(turn.observation, signals={}),
         # What each stage said takes as much room as all the rest, and is told by the decision log alone.
         dataclasses.replace(turn.decision, lines=()),
         turn.after,

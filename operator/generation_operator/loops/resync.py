@@ -1,8 +1,8 @@
 """Compare what we believe with what is: list everything, forget what is gone, have every resource looked at again.
 
 Watch events are quick but not complete: an object deleted while a watch was interrupted is never reported. This loop
-bounds how long such a gap lasts, and notices when an optional API comes or goes. A list that fails
-changes nothing: not knowing is not the same as being gone.
+bounds how long such a gap lasts, and notices when an optional API comes or goes. A list that fails takes nothing away:
+not knowing is not the same as being gone.
 
 Of kinds that may scale a Deployment of ours it lists everybody's objects, and keeps of foreign ones what they claim.
 """
@@ -10,7 +10,6 @@ Of kinds that may scale a Deployment of ours it lists everybody's objects, and k
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 from generation_operator.api.kinds import (
@@ -36,12 +35,15 @@ from generation_operator.api.resource import Key, key_of
 from generation_operator.cluster.ports import ClusterApi, ClusterError, NotFoundError
 from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import claim_of, is_ours
+from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.store import Store
 
 _log = logging.getLogger(__name__)
 
 _OURS: Final = f"{LABEL_MANAGED_BY}={OPERATOR}"
 _CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, PDB, HPA)
+# What a list is to keep of an object that was taken out of it.
+_TAKEN: Final[Manifest] = {}
 
 
 class Resync:
@@ -107,12 +109,14 @@ class Resync:
             self._enqueue(key)
 
     async def _refresh_pods(self) -> None:
-        lean = partial(self._store.lean, POD)
-        listed = [
-            await self._cluster.list(POD, namespace, label_selector=_OURS, transform=lean)
-            for namespace in self._namespaces
-        ]
-        self._store.pods.replace(pod for pods in listed for pod in pods)
+        found = PodIndex()
+
+        def take(manifest: Manifest) -> Manifest:
+            found.put(manifest)
+            return _TAKEN
+
+        await self._list(POD, _OURS, take)
+        self._store.pods.replace(found)
 
     async def _refresh_available(self) -> None:
         available = Available(
@@ -140,23 +144,33 @@ class Resync:
 
     async def _refresh(self, kind: Kind, selector: str) -> None:
         before, claimants = self._store.keys(kind), self._store.claimants(kind)
-        listed: dict[Key, Manifest] = {}
-        foreign: dict[Key, Manifest] = {}
-        for namespace in self._namespaces:
-            lean = partial(self._store.lean, kind)
-            for manifest in await self._cluster.list(kind, namespace, label_selector=selector, transform=lean):
-                ours = kind not in RIVALS or is_ours(manifest)
-                (listed if ours else foreign)[key_of(manifest)] = manifest
-        for key in (claimants & self._store.claimants(kind)) | foreign.keys():
-            # A watch event that came meanwhile may be newer. The next one, or the next round, mends that.
-            self._store.put_claim(kind, key, claim_of(kind, foreign[key]) if key in foreign else None)
-        # Watch events went on arriving while the list was under way. What they brought is not pruned, and what they
-        # took away is not put back.
-        now = self._store.keys(kind)
-        for key in (before & now) - listed.keys():
+        ours: set[Key] = set()
+        foreign: set[Key] = set()
+
+        def take(manifest: Manifest) -> Manifest:
+            key = key_of(manifest)
+            if kind in RIVALS and not is_ours(manifest):
+                # A watch event that came meanwhile may be newer. The next one, or the next round, mends that.
+                self._store.put_claim(kind, key, claim_of(kind, manifest))
+                foreign.add(key)
+                return _TAKEN
+            ours.add(key)
+            # Watch events go on arriving while the list is under way: what they took away is not put back. Nearly all
+            # objects are as they were, and keeping one takes longer than finding that out.
+            gone = key in before and not self._store.has(kind, key)
+            if not gone and not self._store.knows(kind, manifest):
+                self._store.put(kind, manifest)
+            return _TAKEN
+
+        await self._list(kind, selector, take)
+        for key in (claimants & self._store.claimants(kind)) - foreign:
+            self._store.put_claim(kind, key, None)
+        # What watch events brought meanwhile was not there before.
+        for key in (before & self._store.keys(kind)) - ours:
             _log.info("%s %s is gone", kind.kind, key)
             self._store.remove(kind, key)
-        for key, manifest in listed.items():
-            # Nearly all of them are as they were, and keeping one takes longer than finding that out.
-            if (key in now or key not in before) and not self._store.knows(kind, manifest):
-                self._store.put(kind, manifest)
+
+    async def _list(self, kind: Kind, selector: str, take: Callable[[Manifest], Manifest]) -> None:
+        """Have each object taken as soon as it was read: thousands at once take hundreds of megabytes."""
+        for namespace in self._namespaces:
+            await self._cluster.list(kind, namespace, label_selector=selector, transform=take)

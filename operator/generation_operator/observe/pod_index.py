@@ -3,7 +3,7 @@
 Whole pods would fill the memory (a few kilobytes each, and they change often); kept is what sampling needs.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 from generation_operator.api.names import LABEL_COMPONENT, LABEL_INSTANCE
@@ -45,11 +45,9 @@ class PodIndex:
         if not self._pods[service]:
             del self._pods[service]
 
-    def replace(self, manifests: Iterable[Mapping[str, Any]]) -> None:
-        """Know exactly these: what is not among them is gone."""
-        self._pods.clear()
-        for manifest in manifests:
-            self.put(manifest)
+    def replace(self, found: "PodIndex") -> None:
+        """Know exactly what was found: what is not in there is gone."""
+        self._pods = found._pods  # noqa: SLF001 - of the same class
 
     def ready(self, service: Key) -> Collection[Pod]:
         """The pods of a service that serve traffic and can be reached."""

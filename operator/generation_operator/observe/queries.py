@@ -6,11 +6,10 @@ each query joins with it. No text from a user ever gets into a query: the only t
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final
 
-from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 
 
@@ -22,7 +21,7 @@ class Evidence(StrEnum):
 
 
 Query = SignalName | Evidence
-Answers = Mapping[Query, Mapping[Key, float]]
+Who = tuple[str, str]  # namespace and name of a service: equal to its `Key`, of which 75,000 in a read are too many
 
 INFO: Final = "generation_service_info"
 # Exactly one series per pod. Without topk, one pod that calls itself by two names, or is scraped twice, would make the
@@ -91,19 +90,18 @@ def _joined(aggregation: str, samples: str) -> str:
     return f"{aggregation} {_BY_SERVICE} ({samples} * on (namespace, pod) group_left (service) {ONE_PER_POD})"
 
 
-def parse_vector(result: object) -> dict[Key, float]:
-    """The values of an instant vector by service; NaN and infinity stay what they are.
+def by_service(result: object) -> Iterator[tuple[Who, float]]:
+    """The values of an instant vector, each with whose it is; NaN and infinity stay what they are.
 
     Entries that name no service (scraped without the expected labels) belong to nobody and are left out.
 
     Raises:
-        ValueError: this is not an instant vector.
+        ValueError: this is not an instant vector; found out on the way.
     """
-    return {
-        Key(metric["namespace"], metric["service"]): value
-        for metric, _, value in entries(result)
-        if type(metric.get("namespace")) is str and type(metric.get("service")) is str
-    }
+    for metric, _, value in entries(result):
+        namespace, service = metric.get("namespace"), metric.get("service")
+        if type(namespace) is str and type(service) is str:
+            yield (namespace, service), value
 
 
 def entries(result: object) -> Iterator[tuple[dict[str, Any], float, float]]:

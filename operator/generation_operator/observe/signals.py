@@ -24,6 +24,7 @@ _NAMES: Final = tuple(SignalName)  # to go through the enum itself takes ten tim
 # One for all services: they are kept with every decision, 1.5 kB of each service that has no Prometheus yet.
 _NEVER_SEEN: Final = {name: Signal(name, SignalState.MISSING, None, None) for name in _NAMES}
 # 0/0 when nobody asks: that is knowledge, not a gap.
+_OF_LIMIT: Final = frozenset({SignalName.CPU, SignalName.MEMORY})
 _RATIOS: Final = (
     SignalName.RESPONSE_TIME,
     SignalName.ERROR_RATIO,
@@ -221,7 +222,7 @@ def _fresher(told: Mapping[SignalName, Signal], scraped: Mapping[SignalName, Sig
 
 def _in_unit(name: SignalName, value: float | None, limits: ResourceLimits) -> float | None:
     """CPU and memory in % of the limit; everything else as it is."""
-    if value is None or name not in (SignalName.CPU, SignalName.MEMORY):
+    if value is None or name not in _OF_LIMIT:
         return value
     limit = float(parse_quantity(limits.cpu if name is SignalName.CPU else limits.memory))
     return value / limit * 100 if limit > 0 else None

@@ -13,13 +13,13 @@ from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.floors import Floor
 from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
 from generation_operator.desired import names
-from generation_operator.observe.keeping import Keeper, packed, unpacked
+from generation_operator.observe.keeping import Keeper, counts, packed, unpacked
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.targets import Verdict
 
-# What the autoscaler reads at each tick; all other kinds are read by a reconcile alone.
-_OFTEN_READ: Final = frozenset({GENERATION_SERVICE, DEPLOYMENT, HPA})
+# What the autoscaler reads at each tick; all other kinds are read by a reconcile alone, but for a Deployment's counts.
+_OFTEN_READ: Final = frozenset({GENERATION_SERVICE, HPA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Store:
         self._objects: dict[Kind, dict[Key, Manifest | bytes]] = {}
         # By the uid of who controls them: to look for one service's children through all objects would make the time
         # for all services grow with their square (5,000 services: 50,000 objects, each time).
-        self._controlled: dict[str, set[tuple[Kind, Key]]] = {}
+        self._controlled: dict[str, tuple[tuple[Kind, Key], ...]] = {}
+        self._counts: dict[Key, Manifest] = {}  # of Deployments
         self._autoscaling: dict[Key, Autoscaling] = {}
         # Of foreign objects only what they claim is kept: a cluster may have thousands of HPAs that are not ours.
         self._claims: dict[tuple[Kind, Key], Claim] = {}
@@ -60,17 +61,15 @@ class Store:
         known = self.get(kind, key)
         if known is not None and _is_older(manifest, known):
             return
-        self._forget_controller(kind, key)
-        kept = self._keeper.kept(kind, manifest) if kind in _OFTEN_READ else packed(kind, manifest)
+        kept = self._keeper.kept(kind, manifest, known) if kind in _OFTEN_READ else packed(kind, manifest)
         self._objects.setdefault(kind, {})[key] = kept
-        controller = names.controller_uid(manifest)
-        if controller is not None:
-            self._controlled.setdefault(controller, set()).add((kind, key))
+        if kind is DEPLOYMENT:
+            self._counts[key] = self._keeper.kept(kind, counts(manifest), self._counts.get(key))
+        self._note_controller((kind, key), known, manifest)
 
-    def lean(self, kind: Kind, manifest: Manifest) -> Manifest:
-        """The object as it is, or would be, here."""
-        seen = self.get(kind, key_of(manifest))
-        return seen if seen is not None and self.knows(kind, manifest) else self._keeper.kept(kind, manifest)
+    def has(self, kind: Kind, key: Key) -> bool:
+        """Whether some version of the object is here."""
+        return key in self._objects.get(kind, ())
 
     def knows(self, kind: Kind, manifest: Manifest) -> bool:
         """Whether this very version of the object is here already."""
@@ -82,8 +81,10 @@ class Store:
 
     def remove(self, kind: Kind, key: Key) -> None:
         """Forget an object; with a `GenerationService` also what was decided for it."""
-        self._forget_controller(kind, key)
+        self._note_controller((kind, key), self.get(kind, key), None)
         self._objects.get(kind, {}).pop(key, None)
+        if kind is DEPLOYMENT:
+            self._counts.pop(key, None)
         if kind is GENERATION_SERVICE:
             self._autoscaling.pop(key, None)
 
@@ -91,6 +92,10 @@ class Store:
         """The object as last seen."""
         found = self._objects.get(kind, {}).get(key)
         return unpacked(found) if isinstance(found, bytes) else found
+
+    def counts(self, deployment: Key) -> Manifest | None:
+        """A Deployment as last seen, as far as replicas go (`keeping.counts`); the same object until it changes."""
+        return self._counts.get(deployment)
 
     def keys(self, kind: Kind) -> frozenset[Key]:
         """Keys of all objects of a kind."""
@@ -135,14 +140,16 @@ class Store:
         if self.get(GENERATION_SERVICE, key) is not None:
             self._autoscaling[key] = value
 
-    def _forget_controller(self, kind: Kind, key: Key) -> None:
-        seen = self.get(kind, key)
-        controller = None if seen is None else names.controller_uid(seen)
-        if controller is None:
+    def _note_controller(self, child: tuple[Kind, Key], before: Manifest | None, after: Manifest | None) -> None:
+        was, now = (None if manifest is None else names.controller_uid(manifest) for manifest in (before, after))
+        if was == now:
             return
-        self._controlled[controller].discard((kind, key))
-        if not self._controlled[controller]:
-            del self._controlled[controller]
+        if was is not None:
+            left = tuple(other for other in self._controlled.pop(was) if other != child)
+            if left:
+                self._controlled[was] = left
+        if now is not None:
+            self._controlled[now] = (*self._controlled.get(now, ()), child)
 
 
 def _is_older(manifest: Manifest, known: Manifest) -> bool:

@@ -17,6 +17,7 @@ from builders import ServiceBuilder
 from generation_operator.api.kinds import DEPLOYMENT, Manifest
 from generation_operator.api.names import LABEL_COMPONENT, LABEL_INSTANCE
 from generation_operator.decide.types import SignalName
+from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.pods import PodLoads
 from generation_operator.observe.prometheus import PrometheusSource
 from generation_operator.observe.queries import Evidence, Query, queries
@@ -171,7 +172,10 @@ class LoadWorld(World):
         """A tick, after which all pods that are asked for get ready; returns what is wrong with the metrics."""
         self.store.put(DEPLOYMENT, self.cluster.set_ready(*A))
         self.pods.count = self.prometheus.count = self.replicas()
-        self.store.pods.replace(pod(number) for number in range(self.pods.count))
+        found = PodIndex()
+        for number in range(self.pods.count):
+            found.put(pod(number))
+        self.store.pods.replace(found)
         self.monotonic += _TICK_SECONDS
         await self.tick(_TICK_SECONDS)
         return self.told().observation.metrics_error

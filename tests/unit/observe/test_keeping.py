@@ -54,6 +54,20 @@ def test_what_looks_equal_to_python_alone_stays_apart() -> None:
         assert type(keeper.kept(SERVICE, {"metadata": {}, "spec": {"value": value}})["spec"]["value"]) is type(value)
 
 
+def test_a_newer_version_has_the_parts_of_the_one_before_that_are_the_same() -> None:
+    keeper = Keeper(most=0)  # forgets what it knows with each object
+    versions = [
+        {"metadata": {"labels": {"a": "b"}, "resourceVersion": version}, "spec": {"x": 1}, "status": {"seen": version}}
+        for version in ("1", "2")
+    ]
+    before = keeper.kept(HPA, versions[0])
+    for known in (before, None):
+        kept = keeper.kept(HPA, json.loads(json.dumps(versions[1])), known)
+        assert kept == versions[1]
+        assert (kept["spec"] is before["spec"]) == (known is before)
+        assert (kept["metadata"]["labels"] is before["metadata"]["labels"]) == (known is before)
+
+
 def test_known_parts_are_bounded_and_those_that_come_again_stay() -> None:
     keeper = Keeper(most=10)
     common = {"ports": [{"port": 80}]}

@@ -49,7 +49,8 @@ class FakePods:
 class World:
     def __init__(self, *pods: Mapping[str, Any], most: int = 100) -> None:
         self.probe, self.index, self.now = FakePods(), PodIndex(), 100.0
-        self.index.replace(pods)
+        for manifest in pods:
+            self.index.put(manifest)
         self.loads = PodLoads(self.probe, self.index, requests_per_round=most, clock=lambda: self.now)
 
     async def round(self, *keys: Key) -> dict[Key, tuple[float, int, int]]:
@@ -132,7 +133,9 @@ def test_what_is_gone_is_forgotten() -> None:
     index.remove(pod(1))
     index.remove(pod(9, B))
     assert [entry.uid for entry in index.ready(A)] == ["a-2"]
-    index.replace([pod(3)])
+    found = PodIndex()
+    found.put(pod(3))
+    index.replace(found)
     assert [entry.uid for entry in index.ready(A)] == ["a-3"]
     index.remove(pod(3))
     assert list(index.ready(A)) == []

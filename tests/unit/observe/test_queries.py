@@ -9,7 +9,7 @@ import pytest
 from generation_operator.api.resource import Key
 from generation_operator.decide.signals import DEMAND, REQUIRED
 from generation_operator.decide.types import SignalName
-from generation_operator.observe.queries import Evidence, parse_vector, queries
+from generation_operator.observe.queries import Evidence, by_service, queries
 
 
 def entry(value: Any, **labels: str) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def test_values_are_found_by_service() -> None:
         entry("NaN", namespace="x", service="b"),
         entry("+Inf", namespace="x", service="c"),
     ]
-    values = parse_vector(result)
+    values = dict(by_service(result))
     assert math.isnan(values.pop(Key("x", "b")))
     assert values == {Key("x", "a"): 1.5, Key("y", "a"): 2.0, Key("x", "c"): math.inf}
 
 
 def test_samples_of_nobody_are_left_out() -> None:
-    assert parse_vector([entry("1"), entry("1", namespace="x"), entry("1", service="a")]) == {}
+    assert list(by_service([entry("1"), entry("1", namespace="x"), entry("1", service="a")])) == []
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_samples_of_nobody_are_left_out() -> None:
 )
 def test_what_is_no_instant_vector_is_refused(result: object) -> None:
     with pytest.raises(ValueError, match=r"instant vector|float"):
-        parse_vector(result)
+        list(by_service(result))

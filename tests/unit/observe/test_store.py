@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from builders import make_decision, make_observation, make_service
-from generation_operator.api.kinds import CONFIG_MAP, GENERATION_SERVICE, Manifest
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, Manifest
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import State
 from generation_operator.observe.store import Autoscaling, Store
@@ -49,15 +49,65 @@ def test_newer_version_is_kept(first: Manifest, second: Manifest, kept: str) -> 
     assert store.get(CONFIG_MAP, KEY) == (first if kept == "first" else second)
 
 
-def test_a_listed_object_that_is_known_takes_no_room() -> None:
+def deployment(version: str, replicas: int, manager: str = "generation-operator-scaler") -> Manifest:
+    owner = {"kind": "GenerationService", "uid": "u-0", "controller": True}
+    entries = [
+        {"manager": "generation-operator", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}},
+        {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:paused": {}}}},
+        {"manager": "kube-controller-manager", "fieldsV1": {"f:status": {"f:replicas": {}}}},
+    ]
+    metadata = {"name": "a", "namespace": "n", "uid": "u-1", "resourceVersion": version, "generation": 2}
+    return {
+        "metadata": metadata | {"labels": {"x": "y"}, "ownerReferences": [owner], "managedFields": entries},
+        "spec": {"replicas": replicas, "template": {"spec": {"containers": []}}},
+        "status": {"readyReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]},
+    }
+
+
+def test_counts_of_a_deployment_are_kept_beside_the_rest_of_it() -> None:
     store = Store()
+    store.put(DEPLOYMENT, deployment("1", 3))
+    counts = store.counts(KEY)
+    assert counts is not None
+    assert counts["metadata"] == {
+        "name": "a",
+        "namespace": "n",
+        "uid": "u-1",
+        "resourceVersion": "1",
+        "generation": 2,
+        "ownerReferences": [{"kind": "GenerationService", "uid": "u-0", "controller": True}],
+        "managedFields": [
+            {
+                "manager": "generation-operator-scaler",
+                "operation": "Update",
+                "fieldsV1": {"f:spec": {"f:replicas": {}}},
+            }
+        ],
+    }
+    assert (counts["spec"], counts["status"]) == ({"replicas": 3}, {"readyReplicas": 1})
+    assert store.counts(KEY) is counts
+    whole = store.get(DEPLOYMENT, KEY)
+    assert whole is not None
+    assert whole["spec"] == deployment("1", 3)["spec"]
+    assert [kind for kind, _ in store.controlled("u-0")] == [DEPLOYMENT]
+
+
+def test_counts_are_as_new_as_the_deployment_and_go_with_it() -> None:
+    store = Store()
+    for version, replicas in (("2", 4), ("1", 3)):
+        store.put(DEPLOYMENT, deployment(version, replicas))
+        assert (store.counts(KEY) or {})["spec"] == {"replicas": 4}
+    store.remove(DEPLOYMENT, KEY)
+    assert store.counts(KEY) is None
+
+
+def test_what_is_known_is_told_without_a_look_at_it() -> None:
+    store = Store()
+    assert not store.has(CONFIG_MAP, KEY)
     store.put(CONFIG_MAP, seen("9"))
-    kept = store.get(CONFIG_MAP, KEY)
-    assert store.lean(CONFIG_MAP, seen("9")) == kept
-    newer = seen("10")
-    newer["metadata"]["managedFields"] = [{"manager": "m", "fieldsV1": {"f:data": {}}}]
-    assert store.lean(CONFIG_MAP, newer)["metadata"] == newer["metadata"] | {"managedFields": []}
-    assert store.get(CONFIG_MAP, KEY) == kept
+    assert store.has(CONFIG_MAP, KEY)
+    assert not store.has(DEPLOYMENT, KEY)
+    assert [store.knows(CONFIG_MAP, seen(version)) for version in ("9", "10")] == [True, False]
 
 
 def test_removed_object_is_gone_and_may_come_back() -> None:
