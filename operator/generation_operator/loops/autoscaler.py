@@ -10,9 +10,10 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
-from generation_operator.api.kinds import GENERATION_SERVICE, HPA, Manifest
+from generation_operator.api.kinds import DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
 from generation_operator.api.resource import GenerationService, Key
 from generation_operator.cluster.ports import ClusterApi, ClusterError
 from generation_operator.decide.floors import floor_in_force
@@ -168,15 +169,15 @@ class Autoscaler:
         if deployment is None:
             return None
         service = known.service
-        hpa = self._store.get(HPA, Key(key.namespace, names.hpa(key.name)))
-        status = (self._store.get(GENERATION_SERVICE, key) or {}).get("status") or {}
-        had_standing, standing = self._standings.look(service, status, deployment, now)
+        hpa = self._store.glance(HPA, Key(key.namespace, names.hpa(key.name)))
+        told = partial(self._status, key)
+        had_standing, standing = self._standings.look(service, told, deployment, now)
         observation = observe(service, deployment, hpa, reading)
         observation = dataclasses.replace(
             observation,
             current=commanded(service, hpa, observation.current),
             override=None if standing.manual is None else standing.manual.override(),
-            guard=self._needs.held(service, observation.guard, now, told=need_from_status(status)),
+            guard=self._needs.held(service, observation.guard, now, told=lambda: need_from_status(told())),
         )
         before = self._reminded(service, self._state(service), now)
         after, decision = step(known.policy, before, observation, now)
@@ -221,8 +222,12 @@ class Autoscaler:
         uid, state = self._states.get(service.key, ("", State()))
         if uid == service.uid:
             return state
-        resource = self._store.get(GENERATION_SERVICE, service.key) or {}
-        return state_from_status(resource.get("status") or {})
+        return state_from_status(self._status(service.key))
+
+    def _status(self, key: Key) -> Mapping[str, Any]:
+        """What the resource tells. To be read after a start only: it is packed."""
+        resource = self._store.get(GENERATION_SERVICE, key) or {}
+        return resource.get("status") or {}
 
     def _reminded(self, service: GenerationService, state: State, now: Seconds) -> State:
         uid, rates = self._past.pop(service.key, ("", {}))
@@ -232,7 +237,7 @@ class Autoscaler:
 
     def _deployment(self, service: GenerationService) -> Manifest | None:
         """The Deployment if it is this resource's: one that only has its name is nobody's to scale."""
-        deployment = self._store.counts(Key(service.key.namespace, names.deployment(service.key.name)))
+        deployment = self._store.glance(DEPLOYMENT, Key(service.key.namespace, names.deployment(service.key.name)))
         if deployment is None or _is_going(deployment) or names.controller_uid(deployment) != service.uid:
             return None
         return deployment

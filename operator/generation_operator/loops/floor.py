@@ -6,7 +6,7 @@ or when somebody else has taken them, nothing is written here.
 
 from dataclasses import dataclass
 
-from generation_operator.api.kinds import HPA, Manifest
+from generation_operator.api.kinds import DEPLOYMENT, HPA, Manifest
 from generation_operator.api.names import MANAGER_FLOOR
 from generation_operator.api.resource import GenerationService, Key
 from generation_operator.api.spec import Engine, Mode
@@ -60,7 +60,8 @@ class FloorStep:
 
 def floor_step(cluster: ClusterApi, store: Store, service: GenerationService, decision: Decision) -> FloorStep | None:
     """What is to be written for a decision, None when the bounds are right or not the floor's."""
-    hpa, deployment = store.get(HPA, _hpa_key(service)), store.counts(_deployment_key(service))
+    hpa = store.glance(HPA, _hpa_key(service))
+    deployment = store.glance(DEPLOYMENT, _deployment_key(service))
     live = _held(service, hpa)
     if live is None or hpa is None or deployment is None:
         return None

@@ -8,7 +8,7 @@ in the status, so that a process that has just started knows it too.
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from generation_operator.api.resource import GenerationService, Key
@@ -20,25 +20,33 @@ WINDOW_SECONDS: Final = 60.0
 _Seen = tuple[tuple[Seconds, Replicas], ...]  # oldest first, needs falling: what a greater one followed never counts
 
 
+Told = Callable[[], Replicas | None]
+
+
+def _nothing() -> Replicas | None:
+    return None
+
+
 class Needs:
     """What the HPA of each service was seen to need."""
 
     def __init__(self) -> None:
         self._seen: dict[Key, tuple[str, _Seen]] = {}  # with the uid: a new resource starts anew
 
-    def held(self, service: GenerationService, guard: Guard, now: Seconds, *, told: Replicas | None = None) -> Guard:
+    def held(self, service: GenerationService, guard: Guard, now: Seconds, *, told: Told = _nothing) -> Guard:
         """The greatest need of the last minute; what the HPA needs now is unknown while it has no metrics.
 
         Args:
             service: whose HPA it is.
             guard: what its HPA needs now.
             now: on the caller's clock.
-            told: what the status says was held; it counts when this is the first look since the start. How old it is
-                nobody knows then, so it counts for a minute.
+            told: what the status says was held; asked at the first look since the start. How old it is nobody knows
+                then, so it counts for a minute.
         """
         uid, seen = self._seen.get(service.key, ("", ()))
         if uid != service.uid:
-            seen = () if told is None else ((now, told),)
+            replicas = told()
+            seen = () if replicas is None else ((now, replicas),)
         seen = tuple(entry for entry in seen if now - entry[0] < WINDOW_SECONDS)
         if guard.replicas is not None:
             need = guard.replicas

@@ -5,7 +5,7 @@ actuator (nothing is written against a rival), the status and the Events.
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from generation_operator.api.kinds import Manifest
@@ -32,18 +32,19 @@ class Standings:
         self._traces: dict[Key, tuple[str, Manifest, Trace, Standing]] = {}
 
     def look(
-        self, service: GenerationService, status: Mapping[str, Any], deployment: Manifest, now: Seconds
+        self, service: GenerationService, told: Callable[[], Mapping[str, Any]], deployment: Manifest, now: Seconds
     ) -> tuple[Standing, Standing]:
         """What was known at the last look, and what is known now.
 
         Args:
             service: the parsed resource.
-            status: what it tells; read at the first look only.
+            told: gives the status that it tells; asked at the first look since the start.
             deployment: its Deployment as last seen.
             now: Unix seconds.
         """
         uid, looked_at, trace, before = self._traces.get(service.key, ("", {}, Trace(), Standing()))
         first = uid != service.uid
+        status = told() if first else {}
         if first:
             manual = manual_from_status(status)
             looked_at = {}

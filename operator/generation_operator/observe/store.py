@@ -13,13 +13,10 @@ from generation_operator.api.resource import Key, key_of
 from generation_operator.decide.floors import Floor
 from generation_operator.decide.types import Decision, Observation, SignalName, SignalState, State
 from generation_operator.desired import names
-from generation_operator.observe.keeping import Keeper, counts, packed, unpacked
+from generation_operator.observe.keeping import Keeper, Packer, glance
 from generation_operator.observe.ownership import Claim, Standing
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.targets import Verdict
-
-# What the autoscaler reads at each tick; all other kinds are read by a reconcile alone, but for a Deployment's counts.
-_OFTEN_READ: Final = frozenset({GENERATION_SERVICE, HPA})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +39,12 @@ class Store:
     def __init__(self) -> None:
         self.pods: Final = PodIndex()
         self._keeper = Keeper()
-        self._objects: dict[Kind, dict[Key, Manifest | bytes]] = {}
+        self._packer = Packer()
+        self._objects: dict[Kind, dict[Key, bytes]] = {}
+        self._glances: dict[Kind, dict[Key, Manifest]] = {DEPLOYMENT: {}, HPA: {}}
         # By the uid of who controls them: to look for one service's children through all objects would make the time
         # for all services grow with their square (5,000 services: 50,000 objects, each time).
         self._controlled: dict[str, tuple[tuple[Kind, Key], ...]] = {}
-        self._counts: dict[Key, Manifest] = {}  # of Deployments
         self._autoscaling: dict[Key, Autoscaling] = {}
         # Of foreign objects only what they claim is kept: a cluster may have thousands of HPAs that are not ours.
         self._claims: dict[tuple[Kind, Key], Claim] = {}
@@ -61,10 +59,10 @@ class Store:
         known = self.get(kind, key)
         if known is not None and _is_older(manifest, known):
             return
-        kept = self._keeper.kept(kind, manifest, known) if kind in _OFTEN_READ else packed(kind, manifest)
-        self._objects.setdefault(kind, {})[key] = kept
-        if kind is DEPLOYMENT:
-            self._counts[key] = self._keeper.kept(kind, counts(manifest), self._counts.get(key))
+        self._objects.setdefault(kind, {})[key] = self._packer.packed(kind, manifest)
+        if kind in self._glances:
+            before = self._glances[kind].get(key)
+            self._glances[kind][key] = self._keeper.kept(kind, glance(kind, manifest), before)
         self._note_controller((kind, key), known, manifest)
 
     def has(self, kind: Kind, key: Key) -> bool:
@@ -83,19 +81,22 @@ class Store:
         """Forget an object; with a `GenerationService` also what was decided for it."""
         self._note_controller((kind, key), self.get(kind, key), None)
         self._objects.get(kind, {}).pop(key, None)
-        if kind is DEPLOYMENT:
-            self._counts.pop(key, None)
+        self._glances.get(kind, {}).pop(key, None)
         if kind is GENERATION_SERVICE:
             self._autoscaling.pop(key, None)
 
     def get(self, kind: Kind, key: Key) -> Manifest | None:
         """The object as last seen."""
         found = self._objects.get(kind, {}).get(key)
-        return unpacked(found) if isinstance(found, bytes) else found
+        return None if found is None else self._packer.unpacked(kind, found)
 
-    def counts(self, deployment: Key) -> Manifest | None:
-        """A Deployment as last seen, as far as replicas go (`keeping.counts`); the same object until it changes."""
-        return self._counts.get(deployment)
+    def version(self, kind: Kind, key: Key) -> object:
+        """Something that is the same object for as long as what `get` returns is the same; None when that is None."""
+        return self._objects.get(kind, {}).get(key)
+
+    def glance(self, kind: Kind, key: Key) -> Manifest | None:
+        """What the autoscaler reads of a Deployment or an HPA (`keeping.glance`); the same object until it changes."""
+        return self._glances[kind].get(key)
 
     def keys(self, kind: Kind) -> frozenset[Key]:
         """Keys of all objects of a kind."""
@@ -137,7 +138,7 @@ class Store:
 
     def put_autoscaling(self, key: Key, value: Autoscaling) -> None:
         """Remember what the autoscaler decided; ignored for a service that is gone."""
-        if self.get(GENERATION_SERVICE, key) is not None:
+        if self.has(GENERATION_SERVICE, key):
             self._autoscaling[key] = value
 
     def _note_controller(self, child: tuple[Kind, Key], before: Manifest | None, after: Manifest | None) -> None:

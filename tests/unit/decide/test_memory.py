@@ -58,6 +58,21 @@ def test_changing_rates_leaves_the_ones_before_as_they_are() -> None:
     assert hash(after) == hash(Rates([1.0, 2.5, None]))
 
 
+def test_a_rate_is_changed_in_any_of_the_pieces() -> None:
+    before = Rates([None] * 700)
+    after = before.having([(0, 1.0), (699, 3.0), (288, 2.0), (287, 2.5)])
+    assert {slot: rate for slot, rate in enumerate(after) if rate is not None} == {0: 1.0, 287: 2.5, 288: 2.0, 699: 3.0}
+    assert len(after) == len(before) == 700
+    assert set(before) == {None}
+    assert after.having([(slot, None) for slot in (0, 287, 288, 699)]) == before
+
+
+def test_what_was_never_seen_takes_no_room() -> None:
+    fleet = [Rates([None] * 2304).having([(number, 1.0)]) for number in range(100)]
+    pieces = {id(piece): piece for rates in fleet for piece in rates._pieces}
+    assert sum(map(len, pieces.values())) == 101 * 288 * 2
+
+
 def test_a_slot_beyond_the_last_is_an_error() -> None:
     with pytest.raises(Exception, match="unpack_from"):
         Rates([1.0])[1]

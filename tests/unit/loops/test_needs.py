@@ -40,15 +40,15 @@ def test_a_need_that_cannot_be_seen_any_more_still_counts_for_its_minute() -> No
 
 def test_what_the_status_tells_counts_for_a_minute_from_the_start() -> None:
     needs = Needs()
-    assert needs.held(A, need(2), Seconds(0), told=Replicas(3)).replicas == 3
-    assert needs.held(A, need(2), Seconds(WINDOW_SECONDS - 0.1), told=Replicas(3)).replicas == 3
-    assert needs.held(A, need(2), Seconds(WINDOW_SECONDS), told=Replicas(3)).replicas == 2
+    assert needs.held(A, need(2), Seconds(0), told=lambda: Replicas(3)).replicas == 3
+    assert needs.held(A, need(2), Seconds(WINDOW_SECONDS - 0.1), told=lambda: Replicas(3)).replicas == 3
+    assert needs.held(A, need(2), Seconds(WINDOW_SECONDS), told=lambda: Replicas(3)).replicas == 2
 
 
 def test_what_the_status_tells_counts_at_the_first_look_only() -> None:
     needs = Needs()
     held(needs, 2, 0)
-    assert needs.held(A, need(2), Seconds(1), told=Replicas(9)).replicas == 2
+    assert needs.held(A, need(2), Seconds(1), told=lambda: Replicas(9)).replicas == 2
 
 
 def test_services_do_not_share_needs_and_those_that_are_gone_are_forgotten() -> None:

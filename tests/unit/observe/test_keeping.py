@@ -1,6 +1,7 @@
 """What is kept says the same as what was seen, but for what nobody reads, and equal parts are one object."""
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generation_operator.api.kinds import DEPLOYMENT, HPA, SERVICE, Kind
-from generation_operator.observe.keeping import Keeper, packed, unpacked
+from generation_operator.observe.keeping import Keeper, Packer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2) | st.text(max_size=3),
@@ -27,15 +28,32 @@ def test_nothing_is_changed_whatever_is_shared(specs: list[dict[str, Any]], most
     assert json.dumps(seen) == told
 
 
-@given(st.dictionaries(st.text(max_size=3), JSON, max_size=4))
-def test_what_was_packed_comes_back_as_it_was(spec: dict[str, Any]) -> None:
-    seen = {"kind": "Service", "metadata": {"name": "a"}, "spec": spec}
-    assert json.dumps(unpacked(packed(SERVICE, seen))) == json.dumps(seen)
+@given(st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=4), min_size=1, max_size=20))
+def test_what_was_packed_comes_back_as_it_was(specs: list[dict[str, Any]]) -> None:
+    packer = Packer()
+    seen = [{"kind": "Service", "metadata": {"name": str(number)}, "spec": spec} for number, spec in enumerate(specs)]
+    packed = [packer.packed(SERVICE, manifest) for manifest in seen]
+    assert json.dumps([packer.unpacked(SERVICE, data) for data in packed]) == json.dumps(seen)
 
 
 def test_what_is_packed_is_without_what_nobody_reads() -> None:
+    packer = Packer()
     seen = {"metadata": {"managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {"f:ports": {}}}}]}}
-    assert unpacked(packed(SERVICE, seen)) == {"metadata": {"managedFields": []}}
+    assert packer.unpacked(SERVICE, packer.packed(SERVICE, seen)) == {"metadata": {"managedFields": []}}
+
+
+def test_objects_of_every_sort_take_little_more_than_what_is_their_own() -> None:
+    packer, draw = Packer(), random.Random(1)
+    sorts = [
+        {name: {"of": [sort, name]} for name in draw.choices([f"{sort}{number}" for number in range(99)], k=20)}
+        for sort in ("service", "proxy", "with a status")
+    ]
+    sizes = [
+        len(packer.packed(kind, {"metadata": {"uid": f"{draw.random()}"}, "spec": sorts[number % 3]}))
+        for number in range(30)
+        for kind in (SERVICE, DEPLOYMENT)
+    ]
+    assert max(sizes[-30:]) < 80 < min(sizes[:6])
 
 
 def test_equal_parts_of_different_objects_are_one() -> None:

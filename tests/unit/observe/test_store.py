@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from builders import make_decision, make_observation, make_service
-from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, Manifest
+from generation_operator.api.kinds import CONFIG_MAP, DEPLOYMENT, GENERATION_SERVICE, HPA, Manifest
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import State
 from generation_operator.observe.store import Autoscaling, Store
@@ -64,12 +64,12 @@ def deployment(version: str, replicas: int, manager: str = "generation-operator-
     }
 
 
-def test_counts_of_a_deployment_are_kept_beside_the_rest_of_it() -> None:
+def test_what_the_autoscaler_reads_of_a_deployment_is_kept_beside_the_whole() -> None:
     store = Store()
     store.put(DEPLOYMENT, deployment("1", 3))
-    counts = store.counts(KEY)
-    assert counts is not None
-    assert counts["metadata"] == {
+    glance = store.glance(DEPLOYMENT, KEY)
+    assert glance is not None
+    assert glance["metadata"] == {
         "name": "a",
         "namespace": "n",
         "uid": "u-1",
@@ -84,21 +84,35 @@ def test_counts_of_a_deployment_are_kept_beside_the_rest_of_it() -> None:
             }
         ],
     }
-    assert (counts["spec"], counts["status"]) == ({"replicas": 3}, {"readyReplicas": 1})
-    assert store.counts(KEY) is counts
+    assert (glance["spec"], glance["status"]) == ({"replicas": 3}, {"readyReplicas": 1})
+    assert store.glance(DEPLOYMENT, KEY) is glance
     whole = store.get(DEPLOYMENT, KEY)
     assert whole is not None
     assert whole["spec"] == deployment("1", 3)["spec"]
     assert [kind for kind, _ in store.controlled("u-0")] == [DEPLOYMENT]
 
 
-def test_counts_are_as_new_as_the_deployment_and_go_with_it() -> None:
+def test_a_glance_is_as_new_as_the_object_and_goes_with_it() -> None:
     store = Store()
     for version, replicas in (("2", 4), ("1", 3)):
         store.put(DEPLOYMENT, deployment(version, replicas))
-        assert (store.counts(KEY) or {})["spec"] == {"replicas": 4}
+        assert (store.glance(DEPLOYMENT, KEY) or {})["spec"] == {"replicas": 4}
     store.remove(DEPLOYMENT, KEY)
-    assert store.counts(KEY) is None
+    assert store.glance(DEPLOYMENT, KEY) is None
+
+
+def test_a_glance_at_an_hpa_shows_what_it_says() -> None:
+    store = Store()
+    hpa = deployment("1", 3) | {"spec": {"minReplicas": 1}, "status": {"conditions": [{"type": "ScalingActive"}]}}
+    store.put(HPA, hpa)
+    glance = store.glance(HPA, KEY)
+    assert glance is not None
+    assert (glance["spec"], glance["status"]) == (hpa["spec"], hpa["status"])
+    assert [entry["manager"] for entry in glance["metadata"]["managedFields"]] == [
+        "generation-operator",
+        "generation-operator-scaler",
+    ]
+    assert glance["metadata"].keys() == {"name", "namespace", "uid", "resourceVersion", "generation", "managedFields"}
 
 
 def test_what_is_known_is_told_without_a_look_at_it() -> None:
