@@ -189,6 +189,36 @@ async def test_a_thread_stops_asking_when_nobody_waits_any_more() -> None:
         assert len(slow.queries) == 1
 
 
+class SlowlyAnswering(FakeClient):
+    """Takes some time for each answer."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def custom_query(self, query: str) -> object:
+        time.sleep(self._seconds)
+        return super().custom_query(query)
+
+
+async def test_a_server_that_goes_on_answering_is_waited_for() -> None:
+    client = SlowlyAnswering(0.04)
+    with source({"http://one": client}, read_seconds=0.3, clock=time.monotonic) as reader:
+        started = time.monotonic()
+        readings = await reader.read([ask(A, "http://one")])
+        assert time.monotonic() - started > 0.3
+    assert readings[A].error is None
+    assert readings[A].age == 2.0
+
+
+async def test_a_server_that_goes_on_answering_is_not_waited_for_for_ever() -> None:
+    client = SlowlyAnswering(0.1)
+    with source({"http://one": client}, read_seconds=0.2, clock=time.monotonic) as reader:
+        readings = await reader.read([ask(A, "http://one")])
+        assert "did not answer in time" in str(readings[A].error)
+        assert 4 <= len(client.queries) <= 9  # 0.8 s
+
+
 async def test_a_server_that_nobody_names_any_more_is_let_go() -> None:
     one, two = FakeClient(), FakeClient()
     with source({"http://one": one, "http://two": two}) as reader:
