@@ -46,6 +46,18 @@ class EverySecond:
         return self._outcome if call.writes and self._count % 2 else None
 
 
+class FromTheFirstWrite:
+    """Begins when the operator begins to write: whom no watch event reaches any more has nothing to try."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._begun = False
+
+    def __call__(self, call: Call) -> Outcome | None:
+        self._begun = self._begun or call.writes
+        return self._outcome if self._begun else None
+
+
 FAULTS: Final[dict[str, tuple[Fault, float]]] = {
     "conflict on every write": (on_writes(Refuse(409)), 4),
     "conflict on every second write": (EverySecond(Refuse(409)), 4),
@@ -56,7 +68,7 @@ FAULTS: Final[dict[str, tuple[Fault, float]]] = {
     "answer lost": (on_everything(Cut.AFTER), 4),
     "every second answer lost": (EverySecond(Cut.AFTER), 4),
     "slow": (on_requests(Slow(2.0)), 6),
-    "partition": (on_everything(Cut.SILENT), _PARTITION_SECONDS),
+    "partition": (FromTheFirstWrite(Cut.SILENT), _PARTITION_SECONDS),
 }
 
 
