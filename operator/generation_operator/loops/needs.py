@@ -20,20 +20,20 @@ WINDOW_SECONDS: Final = 60.0
 _Seen = tuple[tuple[Seconds, Replicas], ...]  # oldest first, needs falling: what a greater one followed never counts
 
 
-Told = Callable[[], Replicas | None]
-
-
-def _nothing() -> Replicas | None:
-    return None
-
-
 class Needs:
     """What the HPA of each service was seen to need."""
 
     def __init__(self) -> None:
         self._seen: dict[Key, tuple[str, _Seen]] = {}  # with the uid: a new resource starts anew
 
-    def held(self, service: GenerationService, guard: Guard, now: Seconds, *, told: Told = _nothing) -> Guard:
+    def held(
+        self,
+        service: GenerationService,
+        guard: Guard,
+        now: Seconds,
+        *,
+        told: Callable[[], Replicas | None] = lambda: None,
+    ) -> Guard:
         """The greatest need of the last minute; what the HPA needs now is unknown while it has no metrics.
 
         Args:

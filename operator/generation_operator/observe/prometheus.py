@@ -263,7 +263,7 @@ class _Server:
     def _answers(self, client: Client, group: _Group, keys: Sequence[Key], patience: "_Patience") -> Outcome:
         """Runs in a thread: one query after the other, and none any more when nobody waits for the answer.
 
-        Of each answer only the numbers are kept: sixteen whole ones about 5,000 services take 25 MB.
+        Of each answer only the numbers are kept: fifteen whole ones about 5,000 services take 25 MB.
         """
         answers: Answers = {key: {} for key in keys}
         for query, text in queries(*group).items():

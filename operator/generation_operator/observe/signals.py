@@ -23,8 +23,8 @@ _SOON_SECONDS: Final = 5.0
 _NAMES: Final = tuple(SignalName)  # to go through the enum itself takes ten times as long
 # One for all services: they are kept with every decision, 1.5 kB of each service that has no Prometheus yet.
 _NEVER_SEEN: Final = {name: Signal(name, SignalState.MISSING, None, None) for name in _NAMES}
-# 0/0 when nobody asks: that is knowledge, not a gap.
 _OF_LIMIT: Final = frozenset({SignalName.CPU, SignalName.MEMORY})
+# 0/0 when nobody asks: that is knowledge, not a gap.
 _RATIOS: Final = (
     SignalName.RESPONSE_TIME,
     SignalName.ERROR_RATIO,
