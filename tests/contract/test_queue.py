@@ -10,6 +10,7 @@ import pytest
 from contract.job_store_contract import GOOD, eventually, make_workflow, reclaimed
 from contract.postgres_server import SETTINGS, PostgresServer
 from generation_service.adapters.clock import LoopClock
+from generation_service.adapters.postgres.dispatcher import DispatcherSettings
 from generation_service.adapters.postgres.driver import Connection, connect
 from generation_service.adapters.postgres.queue import CHANNEL, LOG_TABLE, QUEUE_TABLE
 from generation_service.adapters.postgres.store import PostgresStore
@@ -89,3 +90,38 @@ async def test_backlog_of_short_jobs_takes_less_than_one_question_each(store: Po
         name: cast("int", entry["count"]) for name, entry in store.monitor.report().items() if name.startswith("queue.")
     }
     assert sum(asked.values()) < 400, asked
+
+
+async def test_jobs_that_only_count_as_taken_keep_the_replica_from_nothing(
+    store: PostgresStore, admin: Connection
+) -> None:
+    """As after a crash of the database, which brought back as many jobs as the replica may have at a time."""
+    done: list[str] = []
+    go = asyncio.Event()
+
+    async def handle(workflow_id: str) -> None:
+        await go.wait()
+        await store.finish(await reclaimed(store, workflow_id), GOOD)
+        done.append(workflow_id)
+
+    workflows = [make_workflow() for _ in range(6)]
+    dispatcher = store.dispatcher(2, DispatcherSettings(heartbeat_timeout_seconds=1.0, poll_seconds=0.2))
+    task = asyncio.create_task(dispatcher.run(handle))
+    for workflow in workflows:
+        await store.submit(workflow)
+
+    async def taken() -> bool:
+        rows = await admin.fetch(f"SELECT count(*) AS n FROM {QUEUE_TABLE} WHERE status = 'picked'")
+        return int(rows[0]["n"]) == 2
+
+    await eventually(taken)
+    await admin.execute(
+        f"UPDATE {QUEUE_TABLE} SET status = 'picked', heartbeat = now() - interval '1 minute', "
+        f"queue_manager_id = (SELECT queue_manager_id FROM {QUEUE_TABLE} WHERE status = 'picked' LIMIT 1) "
+        f"WHERE id IN (SELECT id FROM {QUEUE_TABLE} WHERE status = 'queued' ORDER BY id LIMIT 2)"
+    )
+    go.set()
+    await eventually(lambda: len(done) == 6)
+    dispatcher.stop()
+    await asyncio.wait_for(task, 5)
+    assert sorted(done) == sorted(workflow.id for workflow in workflows)

@@ -61,6 +61,7 @@ class PostgresDispatcher:
         if concurrency < 1:
             raise ValueError(f"concurrency: {concurrency} workflows at a time are too few; give at least 1.")
         self._settings = settings
+        self._clock = clock
         self._places = asyncio.Semaphore(concurrency)
         # pgqueuer wants room for two batches.
         self._batch = max(1, concurrency // 2)
@@ -105,7 +106,7 @@ class PostgresDispatcher:
             self._manager.shutdown.set()
 
     async def _manage(self) -> None:
-        self._manager = manager = QueueManager(queries(self._driver), CHANNEL)
+        self._manager = manager = QueueManager(queries(self._driver, self._clock.now), CHANNEL)
         manager.min_dequeue_poll_interval = LOOK_AGAIN
         manager.entrypoint(ENTRYPOINT, accepts_context=False)(self._job)
         if self._stopping.is_set():

@@ -7,6 +7,7 @@ The lock is tried, not waited for inside the server: a session that waits there 
 import hashlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ async def _install_queue(connection: Connection, done: Mapping[str, str]) -> Non
     name = f"pgqueuer-{metadata.version('pgqueuer')}-quieter"
     if name in done:
         return
-    queue: Queries = queries(MigrationDriver(connection))
+    queue: Queries = queries(MigrationDriver(connection), time.monotonic)
     if await queue.schema_is_installed():
         await queue.apply_upgrade()
     else:

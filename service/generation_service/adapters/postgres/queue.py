@@ -5,6 +5,8 @@ ends, so what a handler writes is fenced in our own rows and never here.
 """
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Self
 from uuid import UUID
@@ -45,16 +47,34 @@ moment, and each job leaves two rows with five index entries that nobody reads.
 """
 
 
-class FewerQueries(Queries):
-    """pgqueuer's statements, without those that are not worth a round trip while jobs come.
+GIVE_BACK: Final = f"""
+    UPDATE {QUEUE_TABLE} SET status = 'queued', queue_manager_id = NULL, updated = now()
+    WHERE queue_manager_id = $1 AND status = 'picked' AND heartbeat < now() - $2::interval
+"""  # noqa: S608 - of constants
+"""What counts as taken by this replica, and nobody has heard of for long.
+
+A crash of the server may undo its last moments: jobs that were done are there again, in the name of who took them, and
+those whose taking was never answered are too. pgqueuer counts them as work under way, so as many as a replica may have
+at a time keep it from taking anything, these included: for ever, if it is the only replica.
+"""
+
+
+@dataclass
+class OurQueries(Queries):
+    """pgqueuer's statements, without those that are not worth a round trip while jobs come, and with `GIVE_BACK`.
 
     After each round of looking for jobs, pgqueuer asks up to three times what else waits: a third of what a short
     workflow costs the queue. After a round that found some we look again instead, after the shortest pause or at a
     notice.
+
+    Args:
+        now: seconds on a clock that never goes back.
     """
 
-    _found = False  # jobs since the last pause
-    _drained = False  # the last answer held fewer jobs than were asked for
+    now: Callable[[], float] = field(kw_only=True)
+    _found: bool = field(default=False, init=False)  # jobs since the last pause
+    _drained: bool = field(default=False, init=False)  # the last answer held fewer jobs than were asked for
+    _given_back_at: float | None = field(default=None, init=False)
 
     async def dequeue(
         self,
@@ -68,6 +88,7 @@ class FewerQueries(Queries):
         if self._drained:
             self._drained = False
             return []
+        await self._give_back(queue_manager_id, heartbeat_timeout)
         jobs = await super().dequeue(
             batch_size, entrypoints, queue_manager_id, global_concurrency_limit, heartbeat_timeout
         )
@@ -82,14 +103,22 @@ class FewerQueries(Queries):
             return 1
         return await super().eligible_queued_work(entrypoints)
 
+    async def _give_back(self, queue_manager_id: QueueManagerId, heartbeat_timeout: timedelta) -> None:
+        """`GIVE_BACK`, once in the time after which a silent replica loses its jobs."""
+        now = self.now()
+        if self._given_back_at is None or now - self._given_back_at >= heartbeat_timeout.total_seconds():
+            self._given_back_at = now
+            await self.driver.execute(GIVE_BACK, queue_manager_id, heartbeat_timeout)
 
-def queries(driver: Driver) -> Queries:
+
+def queries(driver: Driver, now: Callable[[], float]) -> Queries:
     """Statements of pgqueuer over a connection."""
-    return FewerQueries(
+    return OurQueries(
         driver,
         qbe=QueryBuilderEnvironment(SETTINGS),
         qbq=QueryQueueBuilder(SETTINGS),
         qbs=QuerySchedulerBuilder(SETTINGS),
+        now=now,
     )
 
 
@@ -112,6 +141,7 @@ def statement_names(batch_size: int, concurrency: int) -> dict[str, str]:
         builder.build_has_queued_work(): "queue.waiting",
         builder.build_has_eligible_queued_work(): "queue.ready",
         builder.build_next_deferred_eta_query(): "queue.later",
+        GIVE_BACK: "queue.given_back",
     }
 
 
