@@ -10,7 +10,7 @@ import contextlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -21,9 +21,10 @@ from urllib3.util.retry import Retry
 
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
+from generation_operator.observe.miss_ratios import MissRatios
 from generation_operator.observe.news import News, NewsQueries
 from generation_operator.observe.own_queries import Own, OwnQueries, Queries
-from generation_operator.observe.queries import Evidence, Query, Who, by_service, queries, whole
+from generation_operator.observe.queries import Answers, Evidence, Who, by_service, queries, whole
 from generation_operator.observe.signals import Ask, Reading
 
 CONNECT_SECONDS: Final = 2.0
@@ -68,7 +69,6 @@ class _Group(NamedTuple):
     max_age_seconds: int
 
 
-Answers = dict[Who, dict[Query, float]]
 Outcome = Answers | str  # a text says why there are no answers
 
 
@@ -203,6 +203,7 @@ class _Server:
         self._clock = clock
         self._client: Client | None = None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
+        self._misses: dict[_Group, MissRatios] = {}
         self._own = OwnQueries(clock)
         self._news = NewsQueries(clock)
         self._probe_threads = ThreadPoolExecutor(_PROBES, thread_name_prefix="prometheus-probe")
@@ -214,6 +215,7 @@ class _Server:
             client = self._client = self._client or self._connect(self._url)
         except Exception:  # noqa: BLE001 - whatever a URL of a user does to the library is that user's problem
             return dict.fromkeys(groups, f"{_failed(self._url)} is no URL of a server; {_REMEDY}")
+        self._misses = {group: self._misses.get(group) or MissRatios(self._clock) for group in groups}
         loop, patience = asyncio.get_running_loop(), _Patience(seconds, self._clock)
         jobs = {
             group: loop.run_in_executor(self._threads, self._answers, client, group, keys, patience)
@@ -266,18 +268,32 @@ class _Server:
         Of each answer only the numbers are kept: fifteen whole ones about 5,000 services take 25 MB.
         """
         answers: Answers = {key: {} for key in keys}
-        for query, text in queries(*group).items():
+        misses = self._misses[group]
+
+        def asked(text: str) -> Iterator[tuple[Who, float]]:
             if patience.left < 0:
-                return _late(self._url)
-            try:
-                result = client.custom_query(text)
-                patience.answered()
-                for who, value in by_service(result):
+                raise _NobodyWaitsError
+            result = client.custom_query(text)
+            patience.answered()
+            return by_service(result)
+
+        try:
+            for query, text in queries(*group).items():
+                for who, value in asked(text):
                     if who in answers:
                         answers[who][query] = value
-            except Exception as error:  # noqa: BLE001 - the other side may send anything; none of it may escape
-                return f"{_failed(self._url)} {_symptom(error)}; {_REMEDY}"
+            for name, text in misses.due(answers).items():
+                misses.keep(name, asked(text), answers)
+        except _NobodyWaitsError:
+            return _late(self._url)
+        except Exception as error:  # noqa: BLE001 - the other side may send anything; none of it may escape
+            return f"{_failed(self._url)} {_symptom(error)}; {_REMEDY}"
+        misses.add(answers)
         return answers
+
+
+class _NobodyWaitsError(Exception):
+    """The read is over."""
 
 
 class _Patience:

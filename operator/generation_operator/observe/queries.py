@@ -22,6 +22,7 @@ class Evidence(StrEnum):
 
 Query = SignalName | Evidence
 Who = tuple[str, str]  # namespace and name of a service: equal to its `Key`, of which 75,000 in a read are too many
+Answers = dict[Who, dict[Query, float]]
 
 INFO: Final = "generation_service_info"
 # Exactly one series per pod. Without topk, one pod that calls itself by two names, or is scraped twice, would make the
@@ -32,11 +33,11 @@ GAUGES: Final = {
     SignalName.QUEUE_LENGTH: "generation_service_queue_length",
     SignalName.WORKFLOWS_IN_FLIGHT: "generation_service_requests_in_flight",
 }
-_MISS_WINDOWS: Final = {
-    SignalName.MISS_RATIO_5M: "5m",
-    SignalName.MISS_RATIO_30M: "30m",
-    SignalName.MISS_RATIO_1H: "1h",
-    SignalName.MISS_RATIO_6H: "6h",
+# In seconds; not read with the rest, see `miss_ratios`.
+LONG_WINDOWS: Final = {
+    SignalName.MISS_RATIO_30M: 1800,
+    SignalName.MISS_RATIO_1H: 3600,
+    SignalName.MISS_RATIO_6H: 21_600,
 }
 _BY_SERVICE: Final = "by (namespace, service)"
 # When any pod of a service was last scraped, in Unix seconds on the clock of Prometheus.
@@ -44,7 +45,7 @@ NEWEST: Final = f"max {_BY_SERVICE} (timestamp({INFO}))"
 
 
 def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
-    """The text of every query.
+    """The text of every query of a read.
 
     Args:
         window_seconds: over how long rates and means are taken.
@@ -67,7 +68,7 @@ def queries(window_seconds: int, max_age_seconds: int) -> dict[Query, str]:
         SignalName.WORKFLOW_ARRIVALS: arrivals_over(window_seconds),
         SignalName.WORKFLOW_SERVICE_TIME: f"{rate('sum', f'{service}_sum')} / {rate('sum', f'{service}_count')}",
         **{name: _joined("sum", gauge) for name, gauge in GAUGES.items()},
-        **{name: _missed(window) for name, window in _MISS_WINDOWS.items()},
+        SignalName.MISS_RATIO_5M: missed_over(300),
         # Last, one right after the other: who vanishes while the others are asked is missed by both.
         Evidence.AGE: f"time() - {NEWEST}",
         Evidence.REPORTING: f"count {_BY_SERVICE} "
@@ -80,10 +81,11 @@ def arrivals_over(seconds: int) -> str:
     return _joined("sum", f"rate(generation_service_workflows_arrived_total[{seconds:d}s])")
 
 
-def _missed(window: str) -> str:
+def missed_over(seconds: int) -> str:
     """The share of workflows that missed: rejected, failed, abandoned, or stopped at their deadline, the target."""
-    missed = f'increase(generation_service_requests_total{{outcome="error"}}[{window}])'
-    return f"{_joined('sum', missed)} / {_joined('sum', f'increase(generation_service_requests_total[{window}])')}"
+    missed = f'increase(generation_service_requests_total{{outcome="error"}}[{seconds:d}s])'
+    every = f"increase(generation_service_requests_total[{seconds:d}s])"
+    return f"{_joined('sum', missed)} / {_joined('sum', every)}"
 
 
 def _joined(aggregation: str, samples: str) -> str:

@@ -20,7 +20,7 @@ from generation_operator.decide.types import SignalName
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.pods import PodLoads
 from generation_operator.observe.prometheus import PrometheusSource
-from generation_operator.observe.queries import Evidence, Query, queries
+from generation_operator.observe.queries import LONG_WINDOWS, Evidence, Query, missed_over, queries
 from generation_operator.observe.sources import Sources
 
 _REPLICAS: Final = 5
@@ -83,7 +83,10 @@ class Pods:
         return answer.encode() if spoil is None else spoil(answer.encode())
 
 
-_NAMES: Final = {text: query for query, text in queries(60, 60).items()}
+_NAMES: Final[Mapping[str, Query]] = {
+    **{text: query for query, text in queries(60, 60).items()},
+    **{missed_over(seconds): name for name, seconds in LONG_WINDOWS.items()},
+}
 
 
 class Prometheus:

@@ -19,7 +19,7 @@ from builders import ServiceBuilder
 from generation_operator.api.kinds import DEPLOYMENT, Manifest
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.prometheus import PrometheusSource
-from generation_operator.observe.queries import Evidence, Query, queries
+from generation_operator.observe.queries import LONG_WINDOWS, Evidence, Query, missed_over, queries
 
 _REPLICAS: Final = 5
 _FAULTY_TICKS: Final = 30  # 7.5 minutes: longer than the cooldown of 300 s, which would hide a wish to lower
@@ -72,7 +72,10 @@ class Prometheus:
         self.released.set()
 
 
-_NAMES: Final = {text: query for query, text in queries(60, 60).items()}
+_NAMES: Final[Mapping[str, Query]] = {
+    **{text: query for query, text in queries(60, 60).items()},
+    **{missed_over(seconds): name for name, seconds in LONG_WINDOWS.items()},
+}
 
 
 @dataclass(frozen=True, slots=True)

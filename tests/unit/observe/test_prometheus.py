@@ -14,12 +14,19 @@ from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 from generation_operator.observe import prometheus
 from generation_operator.observe.prometheus import Client, PrometheusSource
-from generation_operator.observe.queries import queries
+from generation_operator.observe.queries import LONG_WINDOWS, missed_over, queries
 from generation_operator.observe.signals import Ask, Reading
 
 A, B = Key("x", "a"), Key("y", "b")
-EIGHT = len(queries(60, 60))  # queries of one batch
-SIGNALS = [query for query in queries(60, 60) if isinstance(query, SignalName)]
+SIGNALS = [*(query for query in queries(60, 60) if isinstance(query, SignalName)), *LONG_WINDOWS]
+
+
+def batch(window: int, age: int) -> list[str]:
+    """Every query of one batch, the first time that it is asked."""
+    return [*queries(window, age).values(), *map(missed_over, LONG_WINDOWS.values())]
+
+
+ALL = len(batch(60, 60))
 
 
 def ask(key: Key = A, url: str | None = "http://one:9090", window: int = 60, age: int = 60) -> Ask:
@@ -87,7 +94,7 @@ async def test_services_with_the_same_settings_share_one_batch_of_queries() -> N
     client = FakeClient()
     with source({"http://one:9090": client}) as reader:
         readings = await reader.read([ask(A), ask(B), ask(Key("z", "unknown"))])
-    assert sorted(client.queries) == sorted(queries(60, 60).values())
+    assert sorted(client.queries) == sorted(batch(60, 60))
     expected = Reading(values=dict.fromkeys(SIGNALS, 2.0), age=2.0, reporting=2)
     assert readings == {A: expected, B: expected, Key("z", "unknown"): Reading()}
 
@@ -96,9 +103,7 @@ async def test_another_window_or_age_is_another_batch() -> None:
     client = FakeClient()
     with source({"http://one:9090": client}) as reader:
         await reader.read([ask(A), ask(B, window=120), ask(Key("z", "c"), age=30)])
-    assert sorted(client.queries) == sorted(
-        [*queries(60, 60).values(), *queries(120, 60).values(), *queries(60, 30).values()]
-    )
+    assert sorted(client.queries) == sorted([*batch(60, 60), *batch(120, 60), *batch(60, 30)])
 
 
 async def test_queries_run_in_threads_of_their_own() -> None:
@@ -161,7 +166,7 @@ async def test_a_slow_server_delays_a_read_once_and_is_not_waited_for_until_it_a
             assert await reader.read(asks) == readings
             assert await reader.news(asks) == {}
         assert slow.queries.count("vector(1)") == 3, "no more probes than there are threads"
-        assert len(good.queries) >= 6 * EIGHT
+        assert len(good.queries) >= 6 * len(queries(60, 60))
 
         release.set()
         slow.probed.wait(10)
@@ -283,7 +288,7 @@ async def test_real_client_reads_all_queries() -> None:
 
     reading, asked = await read_real(handler)
     assert reading == Reading(dict.fromkeys(SIGNALS, 4.0), age=4.0, reporting=4)
-    assert sorted(asked) == sorted(queries(60, 60).values())
+    assert sorted(asked) == sorted(batch(60, 60))
 
 
 async def test_real_client_takes_an_empty_answer_as_no_samples() -> None:
@@ -303,7 +308,7 @@ async def test_real_client_tries_a_server_error_once_more() -> None:
 
     reading, asked = await read_real(handler)
     assert reading.error is None
-    assert len(asked) == EIGHT + 1
+    assert len(asked) == ALL + 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 503])
@@ -410,3 +415,13 @@ async def test_a_resources_own_queries_are_asked_beside_the_shared_ones() -> Non
     )
     assert readings[A].values == readings[B].values
     assert readings[B].own.error is None
+
+
+async def test_shares_over_long_windows_are_not_asked_for_with_every_read() -> None:
+    clock, client = Clock(), FakeClient()
+    with source({"http://one:9090": client}, clock=clock) as reader:
+        first = await reader.read([ask(A)])
+        asked = len(client.queries)
+        clock.now += 5
+        assert await reader.read([ask(A)]) == first
+    assert sorted(client.queries[asked:]) == sorted(queries(60, 60).values())

@@ -9,7 +9,7 @@ import pytest
 from generation_operator.api.resource import Key
 from generation_operator.decide.signals import DEMAND, REQUIRED
 from generation_operator.decide.types import SignalName
-from generation_operator.observe.queries import Evidence, by_service, queries
+from generation_operator.observe.queries import LONG_WINDOWS, Evidence, by_service, missed_over, queries
 
 
 def entry(value: Any, **labels: str) -> dict[str, Any]:
@@ -19,13 +19,16 @@ def entry(value: Any, **labels: str) -> dict[str, Any]:
 def test_there_is_a_query_for_all_that_the_policies_and_their_guards_need() -> None:
     misses = {name for name in SignalName if name.startswith("MissRatio")}
     demand = {*DEMAND, SignalName.WORKFLOW_SERVICE_TIME}
-    assert set(queries(60, 60)) == {*REQUIRED, *demand, *misses, SignalName.ERROR_RATIO, *Evidence}
+    read = {*queries(60, 60), *LONG_WINDOWS}
+    assert read == {*REQUIRED, *demand, *misses, SignalName.ERROR_RATIO, *Evidence}
 
 
-def test_a_miss_ratio_has_the_window_that_its_name_says() -> None:
-    text = queries(60, 60)[SignalName.MISS_RATIO_30M]
-    assert 'increase(generation_service_requests_total{outcome="error"}[30m])' in text
-    assert "increase(generation_service_requests_total[30m])" in text
+@pytest.mark.parametrize(("name", "seconds"), LONG_WINDOWS.items())
+def test_a_miss_ratio_has_the_window_that_its_name_says(name: SignalName, seconds: int) -> None:
+    amount, unit = name.removeprefix("MissRatio")[:-1], name[-1]
+    assert int(amount) * {"m": 60, "h": 3600}[unit] == seconds
+    assert f'increase(generation_service_requests_total{{outcome="error"}}[{seconds}s])' in missed_over(seconds)
+    assert f"increase(generation_service_requests_total[{seconds}s])" in missed_over(seconds)
 
 
 def test_a_rate_joins_with_the_service_of_its_pod() -> None:
