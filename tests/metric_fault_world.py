@@ -83,13 +83,11 @@ class World:
             stack.callback(self._prometheus.kill)
             self._prometheus.start()
             stack.enter_context(self._proxy.running())
-            # A Prometheus that is slow delays its operator's reading of all others by six seconds, which would be seen
-            # in their recovery: it gets an operator of its own.
-            others, slow = (stack.enter_context(self._namespace(f"metric-faults-{kind}")) for kind in ("all", "slow"))
+            # One operator for all: neither the slow Prometheus nor the dead one may be seen in the recovery of others.
+            api = stack.enter_context(self._namespace("metric-faults"))
             for cell in (*CELLS, *CONTROLS):
-                self._add(cell, slow if cell.fault is Fault.SLOW else others)
-            for api in (others, slow):
-                stack.enter_context(self._operator(api))
+                self._add(cell, api)
+            stack.enter_context(self._operator(api))
             self._all_is_well(stack)
             at_once = [each for each in self._services if each.cell.fault not in (None, Fault.RESTART)]
             self._faults(at_once)
@@ -142,11 +140,14 @@ class World:
         controls = [each for each in self._services if each.cell.fault is None]
         unready = [each for each in services if each.cell.fault is Fault.ZERO]
         self._note([*services, *controls], "began")
+        began = time.monotonic()
         self._proxy.begin()
         for each in services:
             self._begin(each)
         self._set_ready(unready, "False")
         self._await_told(services, "False", seconds=40)
+        # Until then the rates of an outage still hold what was before it.
+        time.sleep(max(0.0, began + SHORT_WINDOW_SECONDS + 2 * TICK_SECONDS - time.monotonic()))
         self._open([*services, *controls])
         held = time.monotonic()
         self._await_lowered([each for each in controls if each.cell.load == "idle"], seconds=30)

@@ -11,6 +11,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -29,14 +30,13 @@ from generation_operator.observe.signals import Ask, Reading
 
 CONNECT_SECONDS: Final = 2.0
 QUERY_SECONDS: Final = 5.0
-# 6 s from one answer of a Prometheus to the next: a dead one is not waited for any longer, because what is read for the
-# services of others comes with it. One that goes on answering gets four times that for all queries together: those for
-# 5,000 services take it 3 s when nobody else needs the processor, and 6.5 s were seen.
+# 6 s from one answer of a Prometheus to the next. One that goes on answering gets four times that for all queries
+# together: those for 5,000 services took it 3 s when nobody else needed the processor, and 6.5 s were seen.
 READ_SECONDS: Final = 6.0
 _READS: Final = 4
 # A server whose every answer was a failure, and that took longer than 1 s to fail, is not waited for until it answers a
-# question that costs nothing, asked beside the next reads: a dead address should cost the tick, and with it the other
-# services, its time only once, and one that is well again be read again with the second tick.
+# question that costs nothing, asked beside the next reads: a dead address should take its time only once, and one that
+# is well again be read again with the second tick.
 SLOW_SECONDS: Final = 1.0
 _PROBE: Final = "vector(1)"
 # A probe of a dead address takes up to 14 s, two tries of 7: three, so that there is a new one with each tick of 5 s.
@@ -142,7 +142,6 @@ class PrometheusSource:
                 by_url[ask.url][_Group(ask.window_seconds, ask.max_age_seconds)].append(ask.key)
                 if ask.queries:
                     own[ask.url][ask.key] = ask.queries
-        self._forget(keep=by_url)
         reads = (self._read_server(url, groups, own.get(url, {})) for url, groups in by_url.items())
         for batch in await asyncio.gather(*reads):
             readings.update(batch)
@@ -151,8 +150,9 @@ class PrometheusSource:
     async def news(self, asks: Sequence[Ask]) -> Mapping[Key, News]:
         """What was scraped since the last call, of services that have been read before.
 
-        Nothing of a server that fails: `read` says so, and why.
+        Nothing of a server that fails: `read` says so, and why. Servers that none of the services names are let go.
         """
+        self._forget(keep={ask.url for ask in asks})
         by_url: dict[str, set[Key]] = defaultdict(set)
         for ask in asks:
             if ask.url is not None and ask.url in self._servers:
@@ -164,7 +164,7 @@ class PrometheusSource:
 
     def close(self) -> None:
         """Let go of all servers; a query that is on its way ends by its own timeout."""
-        self._forget(keep={})
+        self._forget(keep=set())
 
     async def _read_server(
         self, url: str, groups: Mapping[_Group, Sequence[Key]], own: Mapping[Key, Queries]
@@ -188,8 +188,8 @@ class PrometheusSource:
             key: _reading(outcomes[group], key, found.get(key, Own())) for group, keys in groups.items() for key in keys
         }
 
-    def _forget(self, keep: Mapping[str, object]) -> None:
-        for url in self._servers.keys() - keep.keys():
+    def _forget(self, keep: AbstractSet[str | None]) -> None:
+        for url in self._servers.keys() - keep:
             self._servers.pop(url).close()
 
 

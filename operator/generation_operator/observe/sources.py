@@ -2,12 +2,14 @@
 
 A service has something new when its pods were just asked, when Prometheus has just scraped it, or when everything of
 it was read: only then there is a reading, and a decision. A Prometheus that is slow or dead delays nobody whose pods
-answer, and what was read of thousands of services at once does not delay the one whose load has just changed.
+answer and nobody of another Prometheus, and what was read of thousands of services at once does not delay the one whose
+load has just changed.
 """
 
 import asyncio
 import dataclasses
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -43,7 +45,7 @@ class NewsSource(MetricsSource, Protocol):
     """Can also tell what is new, at little cost."""
 
     async def news(self, asks: Sequence[Ask]) -> Mapping[Key, News]:
-        """The load of the services that were scraped since the last call."""
+        """The load of the services that were scraped since the last call. A server that none of them names is left."""
 
 
 class _Known(NamedTuple):
@@ -69,7 +71,7 @@ class Sources:
     """A `MetricsSource` on the pods and on Prometheus. Each call asks for news, and for the rest when it is time.
 
     Args:
-        metrics: Prometheus.
+        metrics: Prometheus; read once for each URL.
         loads: the pods.
         metrics_seconds: between two reads of everything from Prometheus.
         load_seconds: between two rounds of asking the pods.
@@ -96,16 +98,19 @@ class Sources:
         self._scraped: dict[Key, None] = {}
         self._read: dict[Key, None] = {}
         self._loads = _Repeated("loads", load_seconds, loads.sample)
-        self._metrics = _Repeated("metrics", metrics_seconds, metrics.read)
+        self._metrics: dict[str | None, _Repeated[Sequence[Ask], Mapping[Key, Reading]]] = defaultdict(
+            lambda: _Repeated("metrics", metrics_seconds, metrics.read)
+        )
         self._news = _Repeated("news", 0.0, metrics.news)
 
     async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
         """One reading for each service that has something new, the most urgent first."""
         now = self._clock()
         self._loads.begin([Target(ask.key, ask.port) for ask in asks], now)
+        await self._begin_metrics(asks, now)
         self._news.begin(asks, now)
-        self._metrics.begin(asks, now)
-        if running := [one.task for one in (self._loads, self._news, self._metrics) if one.task is not None]:
+        tasks = (self._loads.task, self._news.task, *(one.task for one in self._metrics.values()))
+        if running := [task for task in tasks if task is not None]:
             await asyncio.wait(running, timeout=self._patience_seconds)
         sampled = self._take_loads()
         self._take_metrics()
@@ -122,7 +127,15 @@ class Sources:
 
     async def close(self) -> None:
         """End what is under way."""
-        await asyncio.gather(self._loads.end(), self._news.end(), self._metrics.end())
+        await asyncio.gather(self._loads.end(), self._news.end(), *(one.end() for one in self._metrics.values()))
+
+    async def _begin_metrics(self, asks: Sequence[Ask], now: float) -> None:
+        by_url: dict[str | None, list[Ask]] = defaultdict(list)
+        for ask in asks:
+            by_url[ask.url].append(ask)
+        await asyncio.gather(*(self._metrics.pop(url).end() for url in self._metrics.keys() - by_url.keys()))
+        for url, group in by_url.items():
+            self._metrics[url].begin(group, now)
 
     def _take_loads(self) -> Collection[Key]:
         sampled = {key: load for key, load in (self._loads.take() or {}).items() if load.answered}
@@ -130,14 +143,16 @@ class Sources:
         return sampled
 
     def _take_metrics(self) -> None:
-        for key, reading in (self._metrics.take() or {}).items():
+        for metrics in self._metrics.values():
             # As old as it can be: the answers came some time after the question.
-            known, asked_at = self._known.get(key), self._metrics.began_at
-            if known is not None and known.news_at > asked_at and reading.error is None:
-                self._known[key] = known._replace(reading=reading, at=asked_at)
-            else:
-                self._known[key] = _Known(reading, asked_at)
-            self._read[key] = None
+            asked_at = metrics.began_at
+            for key, reading in (metrics.take() or {}).items():
+                known = self._known.get(key)
+                if known is not None and known.news_at > asked_at and reading.error is None:
+                    self._known[key] = known._replace(reading=reading, at=asked_at)
+                else:
+                    self._known[key] = _Known(reading, asked_at)
+                self._read[key] = None
 
     def _take_news(self) -> None:
         for key, news in (self._news.take() or {}).items():

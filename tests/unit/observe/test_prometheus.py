@@ -228,7 +228,7 @@ async def test_a_server_that_nobody_names_any_more_is_let_go() -> None:
     one, two = FakeClient(), FakeClient()
     with source({"http://one": one, "http://two": two}) as reader:
         await reader.read([ask(A, "http://one"), ask(B, "http://two")])
-        await reader.read([ask(B, "http://two")])
+        await reader.news([ask(B, "http://two")])
         assert (one.closed, two.closed) == (True, False)
     assert two.closed
 

@@ -26,11 +26,14 @@ class FakePrometheus:
         self.broken: Exception | None = None
         self.released = asyncio.Event()
         self.released.set()
+        self.never_answers = ""  # the URL of a server
 
     async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
         self.reads += 1
         if self.broken is not None:
             raise self.broken
+        if asks[0].url == self.never_answers:
+            await asyncio.Event().wait()
         await self.released.wait()
         return {ask.key: self.reading for ask in asks}
 
@@ -113,6 +116,27 @@ async def test_a_slow_prometheus_holds_up_nobody_whose_pods_answer() -> None:
         B: Reading(VALUES, 5.0, 2),
     }
     assert world.prometheus.reads == 1
+
+
+async def test_a_slow_prometheus_holds_up_nobody_of_another_one() -> None:
+    world = World()
+    world.prometheus.never_answers = "http://slow"
+    asks = [Ask(A, "http://slow", 60, 60), Ask(B, "http://p", 60, 60)]
+    for _ in range(3):
+        world.now += 5
+        assert await world.sources.read(asks) == {B: Reading(VALUES, 3.0, 2)}
+    assert world.prometheus.reads == 4
+    await world.sources.close()
+
+
+async def test_a_read_of_a_prometheus_that_nobody_names_any_more_ends() -> None:
+    world = World()
+    world.prometheus.never_answers = "http://slow"
+    await world.sources.read([Ask(A, "http://slow", 60, 60)])
+    before = len(asyncio.all_tasks())
+    assert await world.sources.read([Ask(A, "http://p", 60, 60)]) == {A: Reading(VALUES, 3.0, 2)}
+    assert len(asyncio.all_tasks()) == before - 1
+    await world.sources.close()
 
 
 async def test_what_is_gone_is_forgotten() -> None:
