@@ -21,8 +21,8 @@ test: lint prepare ## Everything: lint, types, layers, drift, and all test tiers
 	@echo "==> all test tiers"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: venv ## What to run before every commit: lint, types, layers, drift, unit tests, two at a time (about a minute)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-loops lint unit-others
+check: venv ## What to run before every commit: lint, types, layers, drift, unit tests, side by side (about a minute)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target unit-loops lint unit-service unit-others
 
 lint: venv
 	@echo "==> lint, types, layers, drift"
@@ -35,16 +35,22 @@ lint: venv
 	@$(BIN)/python scripts/render_metrics_doc.py --check
 	@$(BIN)/mypy --no-error-summary
 
-# The rooms whose tests take as long as those of all others together.
-SLOW_ROOMS := $(addprefix tests/unit/,loops reconcile desired cli demo packaging)
+# Three parts that take about as long as each other. Each waits for something now and then, so two would not fill two
+# processors.
+LOOPS := $(addprefix tests/unit/,loops reconcile desired)
+SERVICE := $(addprefix tests/unit/,service cli demo packaging localcluster)
 
 unit-loops: venv
 	@echo "==> unit tests of the loops"
-	@$(BIN)/python -m pytest --quiet $(SLOW_ROOMS)
+	@$(BIN)/python -m pytest --quiet $(LOOPS)
+
+unit-service: venv
+	@echo "==> unit tests of the service, the commands and the packages"
+	@$(BIN)/python -m pytest --quiet $(SERVICE)
 
 unit-others: venv
 	@echo "==> unit tests of everything else"
-	@$(BIN)/python -m pytest --quiet $(filter-out $(SLOW_ROOMS),$(wildcard tests/unit/*))
+	@$(BIN)/python -m pytest --quiet $(filter-out $(LOOPS) $(SERVICE),$(wildcard tests/unit/*))
 
 prepare: venv ## Build the local Kubernetes and the images' base once, with progress
 	@$(BIN)/python -m localcluster prepare
@@ -102,4 +108,4 @@ $(VENV)/.ready: requirements/dev.txt requirements/model.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .mypy_cache && touch $@
 
-.PHONY: help demo serve test check lint unit-loops unit-others prepare bench bench-service bench-policies bench-operator crds docs format images vectors lock lock-one venv
+.PHONY: help demo serve test check lint unit-loops unit-service unit-others prepare bench bench-service bench-policies bench-operator crds docs format images vectors lock lock-one venv

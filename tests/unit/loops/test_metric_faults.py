@@ -164,7 +164,7 @@ async def test_fault_never_lowers_replicas_is_named_and_is_over_within_two_ticks
             assert await tick(world) is None
         before = world.replicas()
         spoil(prometheus, fault, LOADS[load])
-        for _ in range(_FAULTY_TICKS if not fault.slow else 3):  # a slow one costs real time
+        for _ in range(_FAULTY_TICKS if not fault.slow else 2):  # a slow one costs real time
             reason = await tick(world, fault.ready if fault.ready < _REPLICAS else None)
             assert reason is not None
             assert reason.partition(":")[0] == fault.reason
