@@ -20,10 +20,10 @@ class Witness(Protocol):
     """Is told; must neither wait nor raise."""
 
     def ticked(self, phase: Phase, seconds: float) -> None:
-        """A part of a tick has ended."""
+        """A tick has spent this time on that part of it."""
 
     def decided(self, turns: Sequence[Turn], news: Sequence[Turn]) -> None:
-        """A tick decided on these services; of those in `news` something has changed that people should know."""
+        """It was decided on these services; of those in `news` something has changed that people should know."""
 
 
 class Nobody:

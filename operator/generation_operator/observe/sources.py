@@ -19,6 +19,7 @@ from generation_operator.api.resource import Key
 from generation_operator.observe.load import Load
 from generation_operator.observe.news import News
 from generation_operator.observe.pods import Target
+from generation_operator.observe.queries import GAUGES
 from generation_operator.observe.signals import Ask, FreshLoad, MetricsSource, Reading
 
 # What all take on an ordinary day, with hundreds of services.
@@ -67,6 +68,14 @@ class _Known(NamedTuple):
         return dataclasses.replace(reading, age=reading.age + now - self.at)
 
 
+class _Given(NamedTuple):
+    at: float
+    loads: tuple[float, ...]  # by `GAUGES`; infinite where there was none
+
+
+_NOTHING_GIVEN: Final = _Given(-math.inf, (math.inf,) * len(GAUGES))
+
+
 class Sources:
     """A `MetricsSource` on the pods and on Prometheus. Each call asks for news, and for the rest when it is time.
 
@@ -93,7 +102,7 @@ class Sources:
         self._clock = clock
         self._known: dict[Key, _Known] = {}
         self._told: dict[Key, Load] = {}
-        self._given_at: dict[Key, float] = {}
+        self._given: dict[Key, _Given] = {}
         # Ordered sets: of whom there is something that no reading was given of yet.
         self._scraped: dict[Key, None] = {}
         self._read: dict[Key, None] = {}
@@ -119,11 +128,12 @@ class Sources:
         now = self._clock()
         # Without those that are gone, and each once.
         due = dict.fromkeys(key for key in (*sampled, *self._due(now)) if key in self._known or key in self._told)
-        for key in due:
+        readings = {key: self._reading(key, now) for key in due}
+        for key, reading in readings.items():
             self._scraped.pop(key, None)
             self._read.pop(key, None)
-            self._given_at[key] = now
-        return {key: self._reading(key, now) for key in due}
+            self._given[key] = _Given(now, tuple(reading.values.get(name, math.inf) for name in GAUGES))
+        return readings
 
     async def close(self) -> None:
         """End what is under way."""
@@ -160,21 +170,24 @@ class Sources:
             # Load alone is no reading: what else there is has to be known, and is not when there was an error.
             if known is None:
                 continue
-            # Only what is more is urgent. What is less may be a part of the pods only, which is known by the next read.
+            # Only what is more counts. What is less may be a part of the pods only, which is known by the next read.
             more = {name: load for name, load in news.values.items() if load > known.reading.values.get(name, math.inf)}
             if more:
                 self._known[key] = known._replace(news=news._replace(values=more), news_at=self._news.began_at)
+            # A read that has just come may know it too, but was not given yet, and would wait for its turn.
+            given = self._given.get(key, _NOTHING_GIVEN).loads
+            if more or any(news.values.get(name, 0.0) > load for name, load in zip(GAUGES, given, strict=True)):
                 self._scraped[key] = None
 
     def _due(self, now: float) -> Iterator[Key]:
         """Who has news, then some of those that were read, in turns."""
         for key in self._scraped:
-            if now - self._given_at.get(key, -math.inf) >= _NEWS_SECONDS:
+            if now - self._given.get(key, _NOTHING_GIVEN).at >= _NEWS_SECONDS:
                 yield key
         yield from islice(self._read, max(_AT_ONCE, len(self._known) // _LOOKS))
 
     def _forget_all_but(self, keys: AbstractSet[Key]) -> None:
-        for remembered in (self._known, self._told, self._given_at, self._scraped, self._read):
+        for remembered in (self._known, self._told, self._given, self._scraped, self._read):
             for gone in remembered.keys() - keys:
                 del remembered[gone]
 

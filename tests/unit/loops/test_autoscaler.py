@@ -409,3 +409,18 @@ async def test_a_decision_that_is_only_shown_equals_the_one_that_would_act() -> 
         await world.tick()
         decisions.append(dataclasses.replace(world.told().decision, id=""))
     assert decisions[0] == decisions[1] == decisions[2]
+
+
+async def test_what_comes_first_is_written_before_what_comes_last_is_decided_on() -> None:
+    """A source gives the most urgent first."""
+    names = [f"s{number:03}" for number in range(100)]
+    world = World(*map(make_service, names))
+    await world.warm()
+    first, last = Key("default", names[0]), Key("default", names[-1])
+    world.metrics.values[first] = dict(BUSY)
+    decided_at: list[float] = []
+    world.cluster.after_read = lambda: decided_at.append(world.told(last).decision.at)
+    await world.tick()
+    assert world.replicas(first) > 5
+    assert decided_at == [world.now - 15]
+    assert world.told(last).decision.at == world.now

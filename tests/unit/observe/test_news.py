@@ -146,6 +146,17 @@ async def test_a_slow_server_is_asked_less_often() -> None:
         assert set(await world.news(A, seconds=0.1)) == {A}
 
 
+async def test_an_answer_that_had_to_wait_is_not_taken_for_a_slow_server() -> None:
+    with asking() as world:
+        world.client.sampled = {A: 999.0}
+        assert set(await world.news(A)) == {A}
+        world.client.takes = lambda: setattr(world, "now", world.now + 1.0)
+        world.client.sampled = {A: 1001.0}
+        assert set(await world.news(A)) == {A}
+        world.client.sampled = {A: 1003.0}
+        assert set(await world.news(A)) == {A}
+
+
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), ValueError("<html>")])
 async def test_a_server_that_fails_tells_nothing_and_is_left_alone_for_a_while(error: Exception) -> None:
     with asking() as world:

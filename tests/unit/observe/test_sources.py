@@ -239,6 +239,21 @@ async def test_what_was_read_of_thousands_comes_in_parts_and_news_first() -> Non
     assert set(seen) == set(keys[500:])
 
 
+async def test_a_load_that_the_read_knows_as_well_does_not_wait_for_its_turn() -> None:
+    keys = [Key("x", f"s{number:04}") for number in range(1000)]
+    last = keys[-1]
+    world = World()
+    for _ in range(4):
+        await world.read(*keys, seconds=0.5)
+    world.prometheus.reading = Reading(VALUES | {QUEUE: 40.0}, 3.0, 2)
+    world.prometheus.scraped = {last: scraped(queue=40.0)}
+    readings = await world.read(*keys, seconds=3.5)
+    assert (len(readings), next(iter(readings))) == (251, last)
+    assert readings[last].values[QUEUE] == 40.0
+    world.prometheus.scraped = {last: scraped(queue=40.0)}
+    assert last not in await world.read(*keys, seconds=0.5), "it was given"
+
+
 async def test_failure_of_one_answer_is_no_reason_to_give_up_asking() -> None:
     world = World()
     world.prometheus.broken = RuntimeError("once")
