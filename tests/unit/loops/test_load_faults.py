@@ -20,8 +20,9 @@ from generation_operator.decide.types import SignalName
 from generation_operator.observe.pod_index import PodIndex
 from generation_operator.observe.pods import PodLoads
 from generation_operator.observe.prometheus import PrometheusSource
-from generation_operator.observe.queries import LONG_WINDOWS, Evidence, Query, missed_over, queries
+from generation_operator.observe.queries import Evidence, Query
 from generation_operator.observe.sources import Sources
+from prometheus_queries import batch
 
 _REPLICAS: Final = 5
 _FAULTY_TICKS: Final = 30  # 7.5 minutes: longer than the cooldown of 300 s, which would hide a wish to lower
@@ -83,10 +84,7 @@ class Pods:
         return answer.encode() if spoil is None else spoil(answer.encode())
 
 
-_NAMES: Final[Mapping[str, Query]] = {
-    **{text: query for query, text in queries(60, 60).items()},
-    **{missed_over(seconds): name for name, seconds in LONG_WINDOWS.items()},
-}
+_NAMES: Final = {text: query for query, text in batch(60, 60).items()}
 
 
 class Prometheus:

@@ -19,7 +19,8 @@ from builders import ServiceBuilder
 from generation_operator.api.kinds import DEPLOYMENT, Manifest
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.prometheus import PrometheusSource
-from generation_operator.observe.queries import LONG_WINDOWS, Evidence, Query, missed_over, queries
+from generation_operator.observe.queries import Evidence, Query
+from prometheus_queries import batch
 
 _REPLICAS: Final = 5
 _FAULTY_TICKS: Final = 30  # 7.5 minutes: longer than the cooldown of 300 s, which would hide a wish to lower
@@ -72,10 +73,7 @@ class Prometheus:
         self.released.set()
 
 
-_NAMES: Final[Mapping[str, Query]] = {
-    **{text: query for query, text in queries(60, 60).items()},
-    **{missed_over(seconds): name for name, seconds in LONG_WINDOWS.items()},
-}
+_NAMES: Final = {text: query for query, text in batch(60, 60).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ async def test_fault_never_lowers_replicas_is_named_and_is_over_within_two_ticks
             assert await tick(world) is None
         before = world.replicas()
         spoil(prometheus, fault, LOADS[load])
-        for _ in range(_FAULTY_TICKS if not fault.slow else 2):  # a slow one costs real time
+        for _ in range(_FAULTY_TICKS if not fault.slow else 3):  # a slow one costs real time
             reason = await tick(world, fault.ready if fault.ready < _REPLICAS else None)
             assert reason is not None
             assert reason.partition(":")[0] == fault.reason

@@ -14,19 +14,13 @@ from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 from generation_operator.observe import prometheus
 from generation_operator.observe.prometheus import Client, PrometheusSource
-from generation_operator.observe.queries import LONG_WINDOWS, missed_over, queries
+from generation_operator.observe.queries import queries
 from generation_operator.observe.signals import Ask, Reading
+from prometheus_queries import batch
 
 A, B = Key("x", "a"), Key("y", "b")
-SIGNALS = [*(query for query in queries(60, 60) if isinstance(query, SignalName)), *LONG_WINDOWS]
-
-
-def batch(window: int, age: int) -> list[str]:
-    """Every query of one batch, the first time that it is asked."""
-    return [*queries(window, age).values(), *map(missed_over, LONG_WINDOWS.values())]
-
-
-ALL = len(batch(60, 60))
+ALL = len(batch(60, 60))  # queries of one batch
+SIGNALS = [query for query in batch(60, 60) if isinstance(query, SignalName)]
 
 
 def ask(key: Key = A, url: str | None = "http://one:9090", window: int = 60, age: int = 60) -> Ask:
@@ -94,7 +88,7 @@ async def test_services_with_the_same_settings_share_one_batch_of_queries() -> N
     client = FakeClient()
     with source({"http://one:9090": client}) as reader:
         readings = await reader.read([ask(A), ask(B), ask(Key("z", "unknown"))])
-    assert sorted(client.queries) == sorted(batch(60, 60))
+    assert sorted(client.queries) == sorted(batch(60, 60).values())
     expected = Reading(values=dict.fromkeys(SIGNALS, 2.0), age=2.0, reporting=2)
     assert readings == {A: expected, B: expected, Key("z", "unknown"): Reading()}
 
@@ -103,7 +97,9 @@ async def test_another_window_or_age_is_another_batch() -> None:
     client = FakeClient()
     with source({"http://one:9090": client}) as reader:
         await reader.read([ask(A), ask(B, window=120), ask(Key("z", "c"), age=30)])
-    assert sorted(client.queries) == sorted([*batch(60, 60), *batch(120, 60), *batch(60, 30)])
+    assert sorted(client.queries) == sorted(
+        [*batch(60, 60).values(), *batch(120, 60).values(), *batch(60, 30).values()]
+    )
 
 
 async def test_queries_run_in_threads_of_their_own() -> None:
@@ -288,7 +284,7 @@ async def test_real_client_reads_all_queries() -> None:
 
     reading, asked = await read_real(handler)
     assert reading == Reading(dict.fromkeys(SIGNALS, 4.0), age=4.0, reporting=4)
-    assert sorted(asked) == sorted(batch(60, 60))
+    assert sorted(asked) == sorted(batch(60, 60).values())
 
 
 async def test_real_client_takes_an_empty_answer_as_no_samples() -> None:

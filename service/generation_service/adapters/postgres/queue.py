@@ -5,6 +5,7 @@ ends, so what a handler writes is fenced in our own rows and never here.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -74,7 +75,7 @@ class OurQueries(Queries):
     now: Callable[[], float] = field(kw_only=True)
     _found: bool = field(default=False, init=False)  # jobs since the last pause
     _drained: bool = field(default=False, init=False)  # the last answer held fewer jobs than were asked for
-    _given_back_at: float | None = field(default=None, init=False)
+    _given_back_at: float = field(default=-math.inf, init=False)
 
     async def dequeue(
         self,
@@ -106,7 +107,7 @@ class OurQueries(Queries):
     async def _give_back(self, queue_manager_id: QueueManagerId, heartbeat_timeout: timedelta) -> None:
         """`GIVE_BACK`, once in the time after which a silent replica loses its jobs."""
         now = self.now()
-        if self._given_back_at is None or now - self._given_back_at >= heartbeat_timeout.total_seconds():
+        if now - self._given_back_at >= heartbeat_timeout.total_seconds():
             self._given_back_at = now
             await self.driver.execute(GIVE_BACK, queue_manager_id, heartbeat_timeout)
 
