@@ -1,7 +1,8 @@
 """Pods, news and everything from Prometheus, each at its own pace: who has something new when, and how old it is."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -27,9 +28,11 @@ class FakePrometheus:
         self.released = asyncio.Event()
         self.released.set()
         self.never_answers = ""  # the URL of a server
+        self.work: Callable[[], None] = lambda: None  # while it reads
 
     async def read(self, asks: Sequence[Ask]) -> Mapping[Key, Reading]:
         self.reads += 1
+        self.work()
         if self.broken is not None:
             raise self.broken
         if asks[0].url == self.never_answers:
@@ -57,9 +60,20 @@ class World:
         self.prometheus, self.pods, self.now = FakePrometheus(), FakePods(), 100.0
         self.sources = Sources(self.prometheus, self.pods, metrics_seconds=5, load_seconds=2, clock=lambda: self.now)
 
-    async def read(self, *keys: Key, seconds: float = 2.0) -> Mapping[Key, Reading]:
+    async def read(self, *keys: Key, seconds: float = 2.0, max_age: int = 60) -> Mapping[Key, Reading]:
         self.now += seconds
-        return await self.sources.read([Ask(key, "http://p", 60, 60, 8000) for key in keys])
+        return await self.sources.read([Ask(key, "http://p", 60, max_age, 8000) for key in keys])
+
+    def reads_take(self, seconds: float) -> list[float]:
+        """From now on; the times at which they begin are in the list."""
+        began: list[float] = []
+
+        def work() -> None:
+            began.append(self.now)
+            self.now += seconds
+
+        self.prometheus.work = work
+        return began
 
     def say(self, key: Key, in_flight: float = 4.0, answered: int = 2) -> None:
         self.pods.loads = {key: Load(in_flight, 1.0, 2.0, self.now + 2.0, 2, answered)}
@@ -237,6 +251,44 @@ async def test_what_was_read_of_thousands_comes_in_parts_and_news_first() -> Non
         seen += readings
     assert len(seen) == len(set(seen))
     assert set(seen) == set(keys[500:])
+
+
+@pytest.mark.parametrize(
+    ("takes", "max_age", "period"),
+    [(0.5, 60, 5.0), (1.5, 60, 7.5), (4.0, 60, 10.0), (4.0, 12, 6.0), (4.0, 5, 5.0)],
+)
+async def test_a_prometheus_that_needs_long_is_read_less_often_as_long_as_what_it_says_stays_fresh(
+    takes: float, max_age: int, period: float
+) -> None:
+    world = World()
+    began = world.reads_take(takes)
+    while len(began) < 6:
+        await world.read(A, B, seconds=0.5, max_age=max_age)
+    assert [after - before for before, after in pairwise(began)][1:] == [period] * 4
+
+
+async def test_one_slow_answer_is_not_taken_for_a_server_that_needs_long() -> None:
+    world = World()
+    for takes in (0.5, 4.0, 0.5):
+        began = world.reads_take(takes)
+        while not began:
+            await world.read(A, seconds=0.5)
+    first = world.now - 0.5
+    while len(began) < 2:
+        await world.read(A, seconds=0.5)
+    assert began[1] - first == 5.0
+
+
+async def test_what_is_read_less_often_comes_in_smaller_parts() -> None:
+    keys = [Key("x", f"s{number:04}") for number in range(6000)]
+    world = World()
+    began = world.reads_take(2.0)
+    while len(began) < 2:
+        given = len(await world.read(*keys, seconds=0.5))
+    assert given == 6000 / 16
+    for _ in range(15):
+        given += len(await world.read(*keys, seconds=0.5))
+    assert (given, len(began)) == (6000, 2)
 
 
 async def test_a_load_that_the_read_knows_as_well_does_not_wait_for_its_turn() -> None:
