@@ -150,7 +150,8 @@ class Settings:
             _number(0.1, 300),
             "5",
             "Seconds between two reads of all signals from Prometheus, and at most from one decision on a service to "
-            "the next. Shorter asks Prometheus more often; a new load is seen sooner all the same, see NEWS_SECONDS.",
+            "the next; up to twice that where a read takes more than a fifth of it. Shorter asks Prometheus more "
+            "often; a new load is seen sooner all the same, see NEWS_SECONDS.",
         ),
     ]
     news_seconds: Annotated[

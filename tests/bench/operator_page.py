@@ -125,8 +125,8 @@ CPU is of one core. Every 300 s the operator compares everything with some lists
 requests are pages of those lists, the others are watches that are opened again. A tick is what deciding, writing
 and publishing take in the running process (sums of the quantiles of its own histogram); it waits for Prometheus and
 pods besides. There is one every 0.5 s, for the services that were just scraped and for a part of the others, so that
-each is decided on every {TICK_SECONDS} s; every {2 * TICK_SECONDS} s at the least where a read of everything would take
-Prometheus more than a fifth of the time. "All at once" is a tick with something new of every service, timed afterwards
+each is decided on every {TICK_SECONDS} s, or less often, down to every {2 * TICK_SECONDS} s, where a read of everything
+would take Prometheus more than a fifth of the time. "All at once" is a tick with something new of every service, timed afterwards
 on a cluster in memory: it happens after a start.
 """
 _REACTING: Final = f"""

@@ -25,7 +25,7 @@ from generation_operator.observe.signals import Ask, FreshLoad, MetricsSource, R
 # What all take on an ordinary day, with hundreds of services.
 PATIENCE_SECONDS: Final = 0.25
 # The share of the time that the reads of everything may take one Prometheus. Where they take longer, which is with more
-# than 2,500 services or so, they come later, up to half as often: what is urgent is told by the news, and most of what
+# than 3,000 services or so, they come later, up to half as often: what is urgent is told by the news, and most of what
 # such a read gives was not even scraped again since the one before. What a read takes is the shortest time of the last
 # eight, because on a busy machine most of it is waiting.
 _SHARE: Final = 0.2
