@@ -103,7 +103,7 @@ def page(rows: dict[int, str], load: float) -> str:
         "|" + "---|" * len(_COLUMNS),
         *(line for _, line in sorted(rows.items())),
     ]
-    for paragraph in (_TICKS, _REACTING, _GOALS):
+    for paragraph in (_STARTING, _TICKS, _REACTING, _GOALS):
         lines += ["", _filled(paragraph)]
     return "\n".join((*lines, ""))
 
@@ -120,14 +120,19 @@ metrics, scraped every {SCRAPE_SECONDS} s, each at its own moment, and steady wo
 {STEADY_SECONDS} s in which nothing changes. With more than {MOST_WITH_DEFAULT_HPA:,} resources the HPA controller looks
 every {RARE_HPA_SECONDS} s instead of 15: it and what it asks would take more than both cores for themselves.
 """
+_STARTING: Final = """
+Until all have a status both cores are full: the API server and the controllers answer and follow about 35 requests for
+each resource. What is there already is scraped, read and decided on meanwhile, the more the longer it takes, so the
+start of thousands takes longer than their number tells; "CPU each" is the operator's own part, all included.
+"""
 _TICKS: Final = f"""
 CPU is of one core. Every 300 s the operator compares everything with some lists, so once in the steady time; nearly all
 requests are pages of those lists, the others are watches that are opened again. A tick is what deciding, writing
 and publishing take in the running process (sums of the quantiles of its own histogram); it waits for Prometheus and
 pods besides. There is one every 0.5 s, for the services that were just scraped and for a part of the others, so that
 each is decided on every {TICK_SECONDS} s, or less often, down to every {2 * TICK_SECONDS} s, where a read of everything
-would take Prometheus more than a fifth of the time. "All at once" is a tick with something new of every service, timed afterwards
-on a cluster in memory: it happens after a start.
+would take Prometheus more than a fifth of the time. "All at once" is a tick with something new of every service, timed
+afterwards on a cluster in memory: it happens after a start.
 """
 _REACTING: Final = f"""
 The reaction is the time from a step of the load of one service to the write of its replica count, {REACTIONS} times,
