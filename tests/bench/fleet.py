@@ -6,7 +6,7 @@ services are scraped in parts, each part at a moment of its own.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,15 +23,18 @@ class Fleet:
     """Services that go on working at the same pace.
 
     Args:
-        services: whose metrics there are; the pod has the name of its service.
         arrivals_per_second: workflows of each.
         service_seconds: that a workflow takes.
     """
 
-    services: Sequence[Key]
     arrivals_per_second: float = 2.0
     service_seconds: float = 3.0
     _began: float = field(default_factory=time.monotonic)
+    _services: list[Key] = field(default_factory=list)
+
+    def run(self, service: Key) -> None:
+        """From now on it has metrics; the pod has the name of its service."""
+        self._services.append(service)
 
     def text(self, part: int) -> str:
         """The metrics of one part of the services."""
@@ -39,7 +42,7 @@ class Fleet:
         arrived = passed * self.arrivals_per_second
         in_flight = self.arrivals_per_second * self.service_seconds
         lines: list[str] = []
-        for key in self.services[part::_PARTS]:
+        for key in self._services[part::_PARTS]:
             where = f'namespace="{key.namespace}",pod="{key.name}"'
             lines += (
                 f'generation_service_info{{{where},service="{key.name}"}} 1',

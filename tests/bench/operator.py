@@ -74,6 +74,7 @@ _BUSY: Final = {
     SignalName.MISS_RATIO_1H: 0.0,
     SignalName.MISS_RATIO_6H: 0.0,
 }
+_STATUS: Final = re.compile(r"/namespaces/([^/]+)/generationservices/([^/]+)/status")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _JIFFY: Final = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -103,7 +104,7 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
     manifests = [_resource(number) for number in range(count)]
     for first in range(0, count, _BATCH):
         cluster.apply(manifests[first : first + _BATCH])
-    fleet = Fleet([Key(_namespace(number), f"s{number}") for number in range(REACTIONS, count)])
+    fleet = Fleet()
     with (
         FaultProxy(cluster.kubeconfig, folder).running() as proxy,
         fleet.serving(cluster.plan.state / "targets" / "fleet.json"),
@@ -121,7 +122,7 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
         operator.start()
         assert operator.process is not None
         try:
-            statuses = _Statuses(proxy)
+            statuses = _Statuses(proxy, fleet)
             _until(lambda: statuses.count() >= count, 60 + count, "every resource has a status")
             print(f"{count:,} resources have a status", file=sys.stderr)
             started, writes = time.monotonic() - began, len(proxy.writes_since(0)) / count
@@ -153,19 +154,27 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
 
 
 class _Statuses:
-    """Whose status was written. Looks at each call once: the same process serves all metrics, and must not be busy."""
+    """Whose status was written: it has its children, so its metrics begin, as those of a pod that has just started.
 
-    def __init__(self, proxy: FaultProxy) -> None:
+    Looks at each call once: the same process serves all metrics, and must not be busy.
+    """
+
+    def __init__(self, proxy: FaultProxy, fleet: Fleet) -> None:
         self._proxy = proxy
+        self._fleet = fleet
         self._looked_at = 0
-        self._paths: set[str] = set()
+        self._seen: set[Key] = set()
 
     def count(self) -> int:
         """How many resources have one."""
         new = self._proxy.calls[self._looked_at :]
         self._looked_at += len(new)
-        self._paths.update(path for call in new if (path := call.path.partition("?")[0]).endswith("/status"))
-        return len(self._paths)
+        for call in new:
+            if (found := _STATUS.search(call.path)) and (key := Key(found[1], found[2])) not in self._seen:
+                self._seen.add(key)
+                if key not in _STEPPING:
+                    self._fleet.run(key)
+        return len(self._seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +219,10 @@ def _resource(number: int) -> Object:
 
 def _namespace(number: int) -> str:
     return f"bench-{number // PER_NAMESPACE}"
+
+
+# Their metrics come from an exporter each, later.
+_STEPPING: Final = [Key(_namespace(number), f"s{number}") for number in range(REACTIONS)]
 
 
 def _until(probe: Callable[[], bool], seconds: float, what: str) -> None:
@@ -263,7 +276,7 @@ def _at_once(count: int) -> float:
 def _reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
     """Through Prometheus alone: the kubelet's address of a pod leads nowhere here."""
     draw, times = random.Random(20_261_129), []
-    names = [f"s{number}" for number in range(REACTIONS)]
+    names = [key.name for key in _STEPPING]
     with contextlib.ExitStack() as serving:
         exporters = {
             name: serving.enter_context(Exporter(api.cluster.plan, api.namespace, name).serving([f"{name}-0"], LOW))

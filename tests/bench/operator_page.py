@@ -116,7 +116,8 @@ _ABOUT: Final = f"""
 Written by `make bench-operator`; do not edit. A real API server, controller manager and Prometheus with simulated pods
 share the machine with the operator, so that absolute figures are this machine's and the start-up includes what the API
 server needs for the writes. Resources have no proxy and one replica, {PER_NAMESPACE} are in a namespace. All have
-metrics, scraped every {SCRAPE_SECONDS} s, each at its own moment, and steady work for one replica. Steady means
+metrics as soon as they have a status, scraped every {SCRAPE_SECONDS} s, each at its own moment, and steady work for one
+replica. Steady means
 {STEADY_SECONDS} s in which nothing changes. With more than {MOST_WITH_DEFAULT_HPA:,} resources the HPA controller looks
 every {RARE_HPA_SECONDS} s instead of 15: it and what it asks would take more than both cores for themselves.
 """
