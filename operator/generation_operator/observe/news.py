@@ -8,7 +8,7 @@ minute, which tell it late, can wait for the next read of everything.
 
 import asyncio
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, Protocol
@@ -16,15 +16,14 @@ from typing import Final, NamedTuple, Protocol
 from generation_operator.api.resource import Key
 from generation_operator.decide.types import SignalName
 from generation_operator.observe.queries import GAUGES, NEWEST, ONE_PER_POD, entries
+from generation_operator.observe.share import Share
 
 # 1 s: a sample bears the time at which its scrape began, and can be read when it has ended. What takes longer than that
 # is seen by the next read of everything.
 _SCRAPE_SECONDS: Final = 1.0
 # The share of the time that a server may spend on this: a slow one, or one with tens of thousands of pods, is asked
-# less often. Asked every 0.5 s, 5,000 pods take a fifth of one core. What an answer takes is the shortest time of the
-# last eight: on a busy machine most of the time is waiting, and pausing for that as well made eight seconds of one.
+# less often. Asked every 0.5 s, 5,000 pods take a fifth of one core.
 _SHARE: Final = 0.25
-_LAST: Final = 8
 _ANSWER_SECONDS: Final = 5.0
 # After a failure. What is wrong is told by the read of everything, which comes about as often.
 _PAUSE_SECONDS: Final = 5.0
@@ -63,7 +62,7 @@ class NewsQueries:
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prometheus-news")
         self._not_before = -math.inf
-        self._took: deque[float] = deque(maxlen=_LAST)
+        self._share = Share(_SHARE)
         self._since = 0.0
         self._newest: dict[Key, float] = {}  # samples that may be told again
 
@@ -78,8 +77,8 @@ class NewsQueries:
         except Exception:  # noqa: BLE001 - the other side may send anything, or nothing; none of it may escape
             self._not_before = self._clock() + _PAUSE_SECONDS
             return {}
-        self._took.append(self._clock() - began)
-        self._not_before = began + min(self._took) / _SHARE
+        self._share.took(self._clock() - began)
+        self._not_before = began + self._share.period
         # Not ahead of the server's own clock: a sample from the future would hide all that follow it.
         seen = max((min(news.sampled_at, news.asked_at) for news in told.values()), default=0.0)
         self._since = max(self._since, seen - _SCRAPE_SECONDS)

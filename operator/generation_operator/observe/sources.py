@@ -9,7 +9,7 @@ load has just changed.
 import asyncio
 import dataclasses
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -20,17 +20,16 @@ from generation_operator.observe.load import Load
 from generation_operator.observe.news import News
 from generation_operator.observe.pods import Target
 from generation_operator.observe.queries import GAUGES
+from generation_operator.observe.share import Share
 from generation_operator.observe.signals import Ask, FreshLoad, MetricsSource, Reading
 
 # What all take on an ordinary day, with hundreds of services.
 PATIENCE_SECONDS: Final = 0.25
 # The share of the time that the reads of everything may take one Prometheus. Where they take longer, which is with more
 # than 3,000 services or so, they come later, up to half as often: what is urgent is told by the news, and most of what
-# such a read gives was not even scraped again since the one before. What a read takes is the shortest time of the last
-# eight, because on a busy machine most of it is waiting.
+# such a read gives was not even scraped again since the one before.
 _SHARE: Final = 0.2
 _LONGER: Final = 2.0
-_LAST: Final = 8
 # And never so rarely that what is still fresh would pass for stale between two reads.
 _READS_WHILE_FRESH: Final = 2
 # Of what was read of all services at once, so many are given in one look, which is 0.1 s of deciding, or an eighth if
@@ -235,7 +234,7 @@ class _Repeated(Generic[A, R]):
         self._ask = ask
         self._clock = clock
         self._next = -math.inf
-        self._took: deque[float] = deque(maxlen=_LAST)
+        self._share = Share(_SHARE)
 
     def begin(self, argument: A, now: float, longest: float = 0.0) -> None:
         """Ask, if it is time and the last answer has been taken.
@@ -246,7 +245,7 @@ class _Repeated(Generic[A, R]):
             longest: seconds up to which the next question may wait when the answers take long.
         """
         if self.task is None and now >= self._next:
-            self.period = max(self._seconds, min(longest, min(self._took, default=0.0) / _SHARE))
+            self.period = max(self._seconds, min(longest, self._share.period))
             # From when it was due: looks come a little later than that, and the delays must not add up.
             self._next = self._next + self.period if self._next + self.period > now else now + self.period
             self.began_at = now
@@ -262,7 +261,7 @@ class _Repeated(Generic[A, R]):
 
     async def _answer(self, argument: A) -> R:
         answer = await self._ask(argument)
-        self._took.append(self._clock() - self.began_at)
+        self._share.took(self._clock() - self.began_at)
         return answer
 
     async def end(self) -> None:
