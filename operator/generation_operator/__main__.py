@@ -94,10 +94,12 @@ async def run(chosen: Settings) -> None:
         load_seconds = min(chosen.load_seconds, chosen.tick_seconds)
         most = max(MOST_PODS, round(chosen.load_requests_per_second * load_seconds))
         _allow_open_files(2 * most)
-        store, prometheus, probe = Store(), PrometheusSource(), HttpProbe(connections=most)
+        # Tries of silent pods go on beside a round, a quarter of it.
+        store, prometheus, probe = Store(), PrometheusSource(), HttpProbe(connections=2 * most)
         open_.callback(prometheus.close)
         open_.push_async_callback(probe.close)
         loads = PodLoads(probe, store.pods, requests_per_round=most, clock=time.monotonic)
+        open_.push_async_callback(loads.close)
         sources = Sources(
             prometheus, loads, metrics_seconds=chosen.tick_seconds, load_seconds=load_seconds, clock=time.monotonic
         )

@@ -34,10 +34,17 @@ class FakePods:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.dead: set[str] = set()
+        self.endless: set[str] = set()
+        self.given_up: list[str] = []
 
     async def ask(self, url: str) -> bytes | None:
         host = url.removeprefix("http://").partition(":")[0]
         self.asked.append(host)
+        if host in self.endless:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.given_up.append(host)
         if host in self.dead:
             return None
         return (
@@ -99,7 +106,8 @@ async def test_a_pod_that_does_not_answer_lowers_coverage_and_is_left_alone_for_
     assert world.probe.asked == ["10.0.0.1"]
     world.now += 30
     world.probe.dead.clear()
-    assert await world.round(A) == {A: (2.0, 2, 2)}
+    assert await world.round(A) == {A: (2.0, 2, 1)}, "this round has not waited for the try"
+    assert sorted(world.probe.asked) == ["10.0.0.1", "10.0.0.2"]
     assert await world.round(A) == {A: (2.0, 2, 2)}
 
 
@@ -110,6 +118,35 @@ async def test_pods_that_cannot_be_reached_cost_nothing_after_a_few_rounds() -> 
         assert await world.round(A) == {A: (0.0, 1, 0)}
     assert await world.round(A) == {}
     assert world.probe.asked == []
+
+
+async def test_pods_that_keep_silent_take_no_turn_from_those_that_answer() -> None:
+    silent = [Key("x", f"silent{number:02}") for number in range(40)]
+    world = World(pod(1), *(pod(number, key) for number, key in enumerate(silent)), most=16)
+    world.probe.dead = {f"10.0.1.{number}" for number in range(40)}
+    for _ in range(10):  # three times 41 requests, 16 in a round
+        await world.round(A, *silent)
+    tries: list[str] = []
+    for _ in range(40):  # 80 s, in which each is due twice
+        assert await world.round(A, *silent) == {A: (1.0, 1, 1)}
+        asked = [host for host in world.probe.asked if host in world.probe.dead]
+        assert len(asked) <= 4
+        tries += asked
+    assert set(tries) == world.probe.dead, "nobody is left for ever"
+    assert max(tries.count(host) for host in tries) <= 3
+
+
+async def test_a_round_does_not_wait_for_a_pod_that_keeps_silent() -> None:
+    world = World(pod(1), pod(2))
+    world.probe.dead = {"10.0.0.2"}
+    for _ in range(3):
+        await world.round(A)
+    world.now += 30
+    world.probe.endless = {"10.0.0.2"}
+    for _ in range(2):
+        assert await world.round(A) == {A: (2.0, 2, 1)}
+    await world.loads.close()
+    assert world.probe.given_up == ["10.0.0.2"], "one try at a time, which the end takes back"
 
 
 async def test_a_pod_with_an_ipv6_address_is_asked_at_it() -> None:
