@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from contract.job_store_contract import BAD, GOOD, changed, make_workflow
@@ -33,6 +33,7 @@ async def postgres_store(postgres: PostgresServer) -> AsyncIterator[PostgresStor
 
 
 @given(actions=st.lists(ACTIONS, min_size=1, max_size=15))
+@example(actions=[("claim",)] * 5)  # begun too often
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_stores_agree(postgres_store: PostgresStore, actions: list[tuple[Any, ...]]) -> None:
     workflow = make_workflow()

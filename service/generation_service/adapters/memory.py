@@ -17,6 +17,8 @@ from typing import Final
 
 from generation_service.domain.errors import CancelRequestedError
 from generation_service.domain.workflow import (
+    MAX_ATTEMPTS,
+    WORKER_LOST,
     Ending,
     Event,
     Failure,
@@ -41,11 +43,7 @@ from generation_service.ports import (
 
 _LOG = logging.getLogger(__name__)
 
-MAX_ATTEMPTS: Final = 5  # as in the durable store
 AGAIN_SECONDS: Final = 1.0  # before a workflow whose handler raised is tried again
-WORKER_LOST: Final = Failure(
-    "worker-lost", f"This workflow was begun {MAX_ATTEMPTS} times and never ended; it is not tried again."
-)
 _RETRYABLE: Final = {Status.FAILED, Status.CANCELLED}
 
 Listener = Callable[[str | None], None]

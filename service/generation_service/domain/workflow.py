@@ -7,7 +7,7 @@ cycle; whoever holds one never checks it again.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from generation_service.domain.errors import InvalidWorkflowError
 
@@ -79,6 +79,12 @@ class Failure:
     kind: str  # the last word of a problem type: deadline-exceeded, step-failed, worker-lost …
     detail: str
     step: str | None = None
+
+
+MAX_ATTEMPTS: Final = 5  # a workflow that took that many replicas with it is not given to another one
+WORKER_LOST: Final = Failure(
+    "worker-lost", f"This workflow was begun {MAX_ATTEMPTS} times and never ended; it is not tried again."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,18 @@ from generation_service.adapters.postgres.writes import (
     payloads,
 )
 from generation_service.domain.errors import CancelRequestedError
-from generation_service.domain.workflow import Ending, Event, Failure, Record, Status, StepChange, StepRecord, Workflow
+from generation_service.domain.workflow import (
+    MAX_ATTEMPTS,
+    WORKER_LOST,
+    Ending,
+    Event,
+    Failure,
+    Record,
+    Status,
+    StepChange,
+    StepRecord,
+    Workflow,
+)
 from generation_service.engine.batching import Batcher, BatchFullError
 from generation_service.ports import (
     Backlog,
@@ -50,11 +61,7 @@ from generation_service.ports import (
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_ATTEMPTS: Final = 5  # a workflow that took that many replicas with it is not given to another one
 ALIVE_SECONDS: Final = 10.0  # a replica that said nothing for this long is not counted
-WORKER_LOST: Final = Failure(
-    "worker-lost", f"The replicas that ran this workflow were lost {MAX_ATTEMPTS} times; it is not tried again."
-)
 LAST_NUMBER: Final = 2**31 - 1  # of an event: the column is an integer
 BATCH_SIZE: Final = 200
 # Two: while the server writes one group to its disk it can work on another.
