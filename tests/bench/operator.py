@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import gc
 import json
-import math
 import multiprocessing
 import os
 import random
@@ -21,10 +20,10 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +33,7 @@ from api_fixtures import PROJECT, Api, Object, Operator, service
 from autoscaler_world import World
 from bench.fleet import Fleet
 from bench.operator_page import (
+    FRESH_REACTIONS,
     MOST_WITH_DEFAULT_HPA,
     PATIENCE_SECONDS,
     PER_NAMESPACE,
@@ -41,9 +41,20 @@ from bench.operator_page import (
     REACTIONS,
     STEADY_SECONDS,
     TICK_SECONDS,
+    Restart,
     Row,
     measured_before,
     page,
+)
+from bench.operator_process import (
+    cpu_seconds,
+    decided_freshly,
+    decisions,
+    metrics,
+    own_part,
+    phases,
+    pid_of_prometheus,
+    rss_mebibytes,
 )
 from bench.pod_load import PodLoad, Work
 from builders import make_service
@@ -60,7 +71,8 @@ _RESULTS: Final = PROJECT / "docs" / "results" / "operator.md"
 _QUIET_SECONDS: Final = 45
 _PER_HOUR: Final = 3600 / STEADY_SECONDS
 _TICKS: Final = 30
-_BATCH: Final = 200  # resources per kubectl apply
+_LOOKS: Final = 5  # at the load of a pod, until its rate is known
+_BATCH: Final = 200  # resources per kubectl apply, and from one word about the progress to the next
 _BUSY: Final = {
     SignalName.QUEUE_LENGTH: 0.0,
     SignalName.WORKFLOW_ARRIVALS: 2.0,
@@ -75,8 +87,6 @@ _BUSY: Final = {
     SignalName.MISS_RATIO_6H: 0.0,
 }
 _STATUS: Final = re.compile(r"/namespaces/([^/]+)/generationservices/([^/]+)/status")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
-_JIFFY: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def measure(count: int, console: Console) -> Row:
@@ -124,12 +134,12 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
         try:
             statuses = _Statuses(proxy, fleet)
             _until(lambda: statuses.count() >= count, 60 + count, "every resource has a status")
-            print(f"{count:,} resources have a status", file=sys.stderr)
             started, writes = time.monotonic() - began, len(proxy.writes_since(0)) / count
-            start_cpu = _cpu_seconds(operator.process.pid) / count
+            start_cpu = cpu_seconds(operator.process.pid) / count
             _until(lambda: _quiet(proxy), 300 + count, f"{_QUIET_SECONDS} s without a write")
-            print("nothing changes any more", file=sys.stderr)
-            steady = _steady(operator.process.pid, _pid_of_prometheus(cluster), proxy, port, count)
+            print(f"{count:,} have a status after {started:.0f} s, and nothing changes any more", file=sys.stderr)
+            steady = _steady(operator.process.pid, pid_of_prometheus(cluster), proxy, port, count)
+            restart = _restarted(operator, proxy, port, count)
             row = Row(
                 resources=count,
                 started=started,
@@ -143,6 +153,7 @@ def _measure(cluster: local.Cluster, count: int, folder: Path) -> Row:
                 tick=steady.tick,
                 at_once=0.0,
                 prometheus=steady.prometheus,
+                restart=restart,
                 reactions=[],
                 fresh=[],
             )
@@ -164,6 +175,7 @@ class _Statuses:
         self._fleet = fleet
         self._looked_at = 0
         self._seen: set[Key] = set()
+        self._began = time.monotonic()
 
     def count(self) -> int:
         """How many resources have one."""
@@ -174,6 +186,9 @@ class _Statuses:
                 self._seen.add(key)
                 if key not in _STEPPING:
                     self._fleet.run(key)
+                if len(self._seen) % _BATCH == 0:
+                    seconds = time.monotonic() - self._began
+                    print(f"{len(self._seen):,} resources have a status after {seconds:.0f} s", file=sys.stderr)
         return len(self._seen)
 
 
@@ -191,20 +206,35 @@ class _Steady:
 
 
 def _steady(pid: int, prometheus: int, proxy: FaultProxy, port: int, count: int) -> _Steady:
-    first, cpu, other, told = len(proxy.calls), _cpu_seconds(pid), _cpu_seconds(prometheus), _metrics(port)
+    first, cpu, other, told = len(proxy.calls), cpu_seconds(pid), cpu_seconds(prometheus), metrics(port)
     since = time.monotonic()
     time.sleep(STEADY_SECONDS)
     lasted = time.monotonic() - since
-    told_then = _metrics(port)
+    told_then = metrics(port)
     return _Steady(
         calls=len(proxy.calls) - first,
         writes=len(proxy.writes_since(first)),
-        cpu=(_cpu_seconds(pid) - cpu) / lasted * 100,
-        rss=_rss_mebibytes(pid),
-        decided_every=lasted * count / (_decisions(told_then) - _decisions(told)),
-        tick=_own_part(_phases(told), _phases(told_then)),
-        prometheus=(_cpu_seconds(prometheus) - other) / lasted * 100,
+        cpu=(cpu_seconds(pid) - cpu) / lasted * 100,
+        rss=rss_mebibytes(pid),
+        decided_every=lasted * count / (decisions(told_then) - decisions(told)),
+        tick=own_part(phases(told), phases(told_then)),
+        prometheus=(cpu_seconds(prometheus) - other) / lasted * 100,
     )
+
+
+def _restarted(operator: Operator, proxy: FaultProxy, port: int, count: int) -> Restart:
+    """Until all services have been decided on again with what Prometheus tells."""
+    operator.stop()
+    first, began = len(proxy.calls), time.monotonic()
+    operator.start()
+
+    def over() -> bool:
+        with contextlib.suppress(OSError):  # it does not listen yet
+            return decided_freshly(metrics(port)) >= count - len(_STEPPING)
+        return False
+
+    _until(over, 60 + count, "all are decided on after a restart")
+    return Restart(time.monotonic() - began, len(proxy.writes_since(first)))
 
 
 def _resource(number: int) -> Object:
@@ -238,15 +268,6 @@ def _quiet(proxy: FaultProxy) -> bool:
     first = len(proxy.calls)
     time.sleep(_QUIET_SECONDS)
     return not proxy.writes_since(first)
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _JIFFY  # utime and stime
-
-
-def _rss_mebibytes(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
 def _at_once(count: int) -> float:
@@ -294,18 +315,19 @@ def _reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
 def _fresh_reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
     """Services whose pods answer on this machine."""
     draw, times = random.Random(20_261_130), []
+    names = [f"fresh{number}" for number in range(FRESH_REACTIONS)]
     with contextlib.ExitStack() as serving:
         loads = {}
-        for name in [f"fresh{number}" for number in range(REACTIONS)]:
+        for name in names:
             work = Work(in_flight=2, queued=0, arrivals_per_second=1.0)
             load = loads[name] = serving.enter_context(PodLoad(work).serving())
             manifest = _resource(0)
             manifest["metadata"]["name"] = name
             manifest["spec"]["port"] = load.port
             api.apply(manifest)
-        for name in loads:
-            _put_on_this_machine(api, name)
-        time.sleep(45)  # they were asked in vain at first, so they are asked again after 30 s; then a few looks
+        _put_on_this_machine(api, names)
+        # They were asked in vain at first, so they are tried again after 30 s or more.
+        _until(lambda: all(load.asked >= _LOOKS for load in loads.values()), 180, "pods are asked regularly")
         for name, load in loads.items():
             time.sleep(draw.uniform(0, 2))
             first, began = len(proxy.calls), time.monotonic()
@@ -314,15 +336,23 @@ def _fresh_reactions(api: Api, proxy: FaultProxy) -> list[float | None]:
     return times
 
 
-def _put_on_this_machine(api: Api, name: str) -> None:
-    labels = f"app.kubernetes.io/instance={name}"
-    _until(lambda: bool(api.items("pod", labels)), 120, "a pod of the service")
-    _until(lambda: "podIP" in api.items("pod", labels)[0].get("status", {}), 120, "a running pod")
-    time.sleep(3)  # the simulation has said its last word about the pod's status
-    [pod] = api.items("pod", labels)
+def _put_on_this_machine(api: Api, services: list[str]) -> None:
+    for name in services:
+        _until(partial(_addressed, api, name), 120, "a running pod of the service")
+    time.sleep(3)  # the simulation has said its last word about the pods' status
     status = {"status": {"podIP": "127.0.0.1", "podIPs": [{"ip": "127.0.0.1"}]}}
     patch = json.dumps(status)
-    api.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "--patch", patch)
+    for name in services:
+        [pod] = _pods(api, name)
+        api.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "--patch", patch)
+
+
+def _addressed(api: Api, service: str) -> bool:
+    return any("podIP" in pod.get("status", {}) for pod in _pods(api, service))
+
+
+def _pods(api: Api, service: str) -> list[Object]:
+    return api.items("pod", f"app.kubernetes.io/instance={service}")
 
 
 def _seconds_until_scaled(proxy: FaultProxy, name: str, first: int, began: float) -> float | None:
@@ -339,66 +369,6 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-Buckets = dict[str, list[tuple[float, float]]]
-
-
-def _metrics(port: int) -> str:
-    """What the operator exports."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        text: str = answer.read().decode()
-    return text
-
-
-def _decisions(text: str) -> float:
-    """How many there were since the start."""
-    return sum(float(count) for count in re.findall(r"decisions_total\{[^}]*\} ([0-9.e+]+)", text))
-
-
-def _phases(text: str) -> Buckets:
-    """The operator's own histogram of a tick's phases: bounds and cumulative counts."""
-    found: Buckets = {}
-    for bound, phase, count in re.findall(
-        r'tick_duration_seconds_bucket\{le="([^"]+)",phase="(\w+)"\} ([0-9.e+]+)', text
-    ):
-        found.setdefault(phase, []).append((float(bound), float(count)))
-    return found
-
-
-def _own_part(before: Buckets, after: Buckets) -> tuple[float, float]:
-    """p50 and p95 of what a tick takes besides waiting for Prometheus and pods, in milliseconds.
-
-    Sums of the phases' quantiles, which is more than the quantile of their sums.
-    """
-    grown = {
-        phase: [(bound, count - old) for (bound, count), (_, old) in zip(after[phase], before[phase], strict=True)]
-        for phase in ("decide", "actuate", "publish")
-    }
-    return tuple(sum(_quantile(rows, share) for rows in grown.values()) * 1000 for share in (0.5, 0.95))  # type: ignore[return-value]
-
-
-def _quantile(rows: list[tuple[float, float]], share: float) -> float:
-    """As PromQL's histogram_quantile: linear within a bucket."""
-    wanted, low, below = share * rows[-1][1], 0.0, 0.0
-    for bound, count in rows:
-        if count >= wanted and count > below:
-            return bound if bound == math.inf else low + (bound - low) * (wanted - below) / (count - below)
-        low, below = bound, count
-    return math.nan
-
-
-def _pid_of_prometheus(cluster: local.Cluster) -> int:
-    """The one that has this cluster's configuration."""
-    wanted = f"--config.file={cluster.plan.state}/prometheus.yaml".encode()
-    return next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if wanted in _read(path))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it has ended
-        return b""
 
 
 def main() -> int:
