@@ -42,6 +42,10 @@ _log = logging.getLogger(__name__)
 
 _OURS: Final = f"{LABEL_MANAGED_BY}={OPERATOR}"
 _CHILDREN: Final = (DEPLOYMENT, SERVICE, SERVICE_ACCOUNT, CONFIG_MAP, PDB, HPA)
+# Resources that are looked at per second after a round that is not the first: thousands at once would take a core for
+# many seconds, and what has really changed would wait behind them.
+_PER_SECOND: Final = 150
+_AT_ONCE: Final = 30
 # What a list is to keep of an object that was taken out of it.
 _TAKEN: Final[Manifest] = {}
 
@@ -78,19 +82,35 @@ class Resync:
         return self._available
 
     async def run(self) -> None:
-        """One round every `seconds`, the first after `seconds`; a failed round is logged, the next one tries again."""
+        """One round every `seconds`, the first after `seconds`; a failed round is logged, the next one tries again.
+
+        Resources are looked at 150 per second.
+        """
         while True:
             await asyncio.sleep(self._seconds)
             try:
-                await self.once()
+                keys = await self._compare()
             except ClusterError as error:
                 _log.warning("resync: %s; next round in %.0f s", error, self._seconds)
+                continue
+            for number, key in enumerate(keys, 1):
+                self._enqueue(key)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(_AT_ONCE / _PER_SECOND)
 
     async def once(self) -> None:
-        """One round. Children come first, so that nobody sees a resource whose existing children seem to be missing.
+        """One round, and every resource looked at as soon as can be.
 
         Raises:
             ClusterError: a list failed; kinds that were listed before it are up to date.
+        """
+        for key in await self._compare():
+            self._enqueue(key)
+
+    async def _compare(self) -> list[Key]:
+        """Bring the store up to date; returns the resources that are or were.
+
+        Children come first, so that nobody sees a resource whose existing children seem to be missing.
         """
         before = self._store.keys(GENERATION_SERVICE)
         for kind in _CHILDREN:
@@ -105,8 +125,7 @@ class Resync:
             raise NotFoundError(
                 error.status, f"the API server does not know {PLURAL}.{GROUP}: apply the CRD, then start again"
             ) from error
-        for key in sorted(before | self._store.keys(GENERATION_SERVICE)):
-            self._enqueue(key)
+        return sorted(before | self._store.keys(GENERATION_SERVICE))
 
     async def _refresh_pods(self) -> None:
         found = PodIndex()

@@ -95,6 +95,24 @@ async def test_busy_key_does_not_hold_up_another() -> None:
         await asyncio.wait_for(done.wait(), 5)
 
 
+async def test_keys_that_wait_for_nobody_leave_everybody_else_a_turn() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    handled: list[str] = []
+
+    async def handle(key: str) -> None:
+        handled.append(key)
+
+    for number in range(100):
+        queue.add(str(number))
+    async with running(queue, handle, workers=10):
+        between = []
+        while len(handled) < 100:
+            before = len(handled)
+            await asyncio.sleep(0)
+            between.append(len(handled) - before)
+        assert max(between) == 1
+
+
 async def test_failing_key_comes_back_after_doubling_delays_up_to_the_cap() -> None:
     queue: WorkQueue[str] = WorkQueue(base=0.02, cap=0.05)
     handle = Recorder({"a": 4})
