@@ -85,8 +85,8 @@ class WorkQueue(Generic[K]):
 
     async def _work(self, handle: Callable[[K], Awaitable[None]]) -> None:
         while True:
-            # One key, then everybody else's turn: handling one without a change takes 2 ms and waits for nobody, so that
-            # thousands of them, as after a start, held up probes, watches and decisions for 12 s.
+            # One key, then everybody else's turn: to handle one without a change takes 2 ms and waits for nobody, so
+            # that thousands of them, as after a start, held up probes, watches and decisions for 12 s.
             async with self._turn:
                 await asyncio.sleep(0)
                 key = await self._ready.get()

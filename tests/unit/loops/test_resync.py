@@ -230,6 +230,26 @@ async def test_failed_round_is_logged_and_the_next_one_heals(caplog: pytest.LogC
     assert warnings == ["resync: 503: overloaded; next round in 0 s"]
 
 
+async def test_a_later_round_queues_few_resources_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OverError(Exception):
+        pass
+
+    world = World()
+    pauses: list[tuple[float, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append((seconds, len(world.queued)))
+        if len(world.queued) == 65:
+            raise OverError
+
+    for number in range(65):
+        world.cluster.put(make_service(f"s{number:02}").manifest())
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(OverError):
+        await world.resync(seconds=300).run()
+    assert pauses == [(300, 0), (0.2, 30), (0.2, 60), (300, 65)]
+
+
 def rival(kind: Kind, target: str = "a", **metadata: Any) -> Manifest:
     field = "targetRef" if kind == VPA else "scaleTargetRef"
     head = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "x", "namespace": "n"} | metadata}
