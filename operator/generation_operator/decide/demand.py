@@ -20,6 +20,7 @@ from generation_operator.decide.policy import Policy
 from generation_operator.decide.queueing import Fleet, Load, sufficed, suffices
 from generation_operator.decide.sampling import NO_SERVICE_SECONDS, followed, sampled
 from generation_operator.decide.types import Observation, Reason, Seconds, Signal, SignalName, SignalState, Stage
+from generation_operator.decide.words import replicas
 
 # Slots that are kept free beyond the plan, in %: below 3 % a slow drift at 60 s start-up turned into misses.
 _SPARE_PERCENT: Final = 5
@@ -68,7 +69,7 @@ def demanded(
     lasting = replicas_for(load, fleet, draft.current, allowance)
     told = (
         f"{load.rate:.3g}/s x {service:.3g} s = {load.rate * service:.3g} busy slots, {load.in_system:.0f} in the "
-        f"system, {fleet.slots:.3g} usable slots per replica, {allowance:.3g} s of waiting allowed: {lasting} replicas"
+        f"system, {fleet.slots:.3g} usable slots per replica, {allowance:.3g} s of waiting allowed: {replicas(lasting)}"
     )
     draft = draft.set_by(Stage.DEMAND, lasting, _reason(lasting, draft), told)
 
@@ -126,8 +127,8 @@ def _foreseen(draft: Draft, expected: Forecast, load: Load, fleet: Fleet, allowa
         return draft.passed(Stage.FORECAST, expected.text)
     foreseen = replicas_for(growing, fleet, draft.current, allowance)
     if foreseen <= draft.desired:
-        return draft.passed(Stage.FORECAST, f"{expected.text}: {foreseen} replicas, not more")
-    message = f"{growing.rate_at(startup):.3g}/s expected in {startup:.0f} s ({expected.text}): {foreseen} replicas"
+        return draft.passed(Stage.FORECAST, f"{expected.text}: {replicas(foreseen)}, not more")
+    message = f"{growing.rate_at(startup):.3g}/s expected in {startup:.0f} s ({expected.text}): {replicas(foreseen)}"
     return draft.set_by(Stage.FORECAST, foreseen, _reason(foreseen, draft), message)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from generation_operator.decide.draft import Draft
 from generation_operator.decide.types import Override, Reason, Seconds, Stage
+from generation_operator.decide.words import replicas
 
 BEATEN: Final = "not asked: an override is in force"
 
@@ -25,5 +26,5 @@ def overridden(draft: Draft, override: Override | None, now: Seconds) -> Draft:
     if override is None:
         return draft.passed(Stage.OVERRIDE, "no override is in force")
     why = f" ({override.why})" if override.why else ""
-    message = f"Override{why}: {override.replicas} replicas for another {override.until - now:.0f} s"
+    message = f"Override{why}: {replicas(override.replicas)} for another {override.until - now:.0f} s"
     return draft.set_by(Stage.OVERRIDE, override.replicas, Reason.OVERRIDE, message)

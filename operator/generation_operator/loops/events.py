@@ -9,6 +9,7 @@ from generation_operator.api.names import API_VERSION, KIND, OPERATOR
 from generation_operator.api.resource import GenerationService
 from generation_operator.api.spec import Engine
 from generation_operator.decide.types import Decision
+from generation_operator.decide.words import replicas
 from generation_operator.observe.ownership import Standing
 from generation_operator.reconcile.status import timestamp
 
@@ -32,7 +33,7 @@ def changed_standing(service: GenerationService, before: Standing, now: Standing
     """The Events of others who came to have a say in the replica count, or lost it."""
     if now.manual is not None and now.manual != before.manual:
         message = (
-            f"{now.manual.manager} wrote {now.manual.replicas} replicas: kept, within minReplicas and maxReplicas, "
+            f"{now.manual.manager} wrote {replicas(now.manual.replicas)}: kept, within minReplicas and maxReplicas, "
             f"until {timestamp(now.manual.until)}"
         )
         yield _event(service, _identity("manual", message), "ManualScale", message, at)

@@ -10,6 +10,7 @@ from generation_operator.api.resource import GenerationService
 from generation_operator.api.spec import Engine, Mode, VerticalMode
 from generation_operator.decide.guard import SWITCHED_OFF
 from generation_operator.decide.types import Reason, Seconds
+from generation_operator.decide.words import replicas
 from generation_operator.desired import names
 from generation_operator.desired.available import Available
 from generation_operator.observe.ownership import Manual
@@ -163,12 +164,9 @@ def _override(service: GenerationService, autoscaling: Autoscaling) -> str | Non
     """Whose word counts instead of the policy's; the spec's comes first, as in the decision."""
     at, chosen, manual = autoscaling.decision.at, service.spec.scaling.override, autoscaling.standing.manual
     if chosen is not None and at < chosen.until_seconds:
-        return f"spec.scaling.override asks for {chosen.replicas} replicas until {chosen.until}"
+        return f"spec.scaling.override asks for {replicas(chosen.replicas)} until {chosen.until}"
     if manual is not None and at < manual.until:
-        return (
-            f"{manual.manager} wrote {manual.replicas} replicas, which are kept for a time: see "
-            "status.autoscaling.override"
-        )
+        return f"{manual.manager} wrote {replicas(manual.replicas)}, kept for a time: see status.autoscaling.override"
     return None
 
 
