@@ -8,7 +8,7 @@ takes neither the turn nor the time of those that answer.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import aiohttp
@@ -37,6 +37,9 @@ class Target(NamedTuple):
 
     key: Key
     port: int
+
+
+Ready = Mapping[Target, Collection[Pod]]  # who could be asked
 
 
 class Probe(Protocol):
@@ -105,18 +108,19 @@ class PodLoads:
 
     async def sample(self, targets: Sequence[Target]) -> Mapping[Key, Load]:
         """One round: the load of every service that had its turn and has a ready pod."""
-        self._forget(targets)
+        ready = {target: self._pods.ready(target.key) for target in targets}
+        self._forget(ready)
         self._round += 1
         now = self._clock()
-        room = max(MOST_PODS, self._requests_per_round - self._try_silent(targets, now))
-        chosen = self._chosen(targets, room)
+        room = max(MOST_PODS, self._requests_per_round - self._try_silent(ready, now))
+        chosen = self._chosen(ready, room)
         given = iter(await asyncio.gather(*(self._ask(pod, target.port) for target, pods in chosen for pod in pods)))
         loads, after = {}, self._clock()
         for target, pods in chosen:
             answers = {pod.uid: answer for pod in pods if (answer := next(given)) is not None}
-            ready = [pod.uid for pod in self._pods.ready(target.key)]
+            serving = [pod.uid for pod in self._pods.ready(target.key)]  # now
             fleet = self._fleets.setdefault(target.key, Fleet())
-            loads[target.key] = fleet.add_up(answers, ready, min(len(ready), MOST_PODS), after)
+            loads[target.key] = fleet.add_up(answers, serving, min(len(serving), MOST_PODS), after)
             self._sampled_at[target.key] = now
         return loads
 
@@ -131,25 +135,25 @@ class PodLoads:
             self._tries.cancel()
             await asyncio.gather(self._tries, return_exceptions=True)
 
-    def _try_silent(self, targets: Iterable[Target], now: float) -> int:
+    def _try_silent(self, ready: Ready, now: float) -> int:
         """Find out whether pods that keep silent answer again; returns how many are asked. Nobody waits for them."""
         if not self._trouble or (self._tries is not None and not self._tries.done()):
             return 0
         due = [
             (self._trouble[pod.uid].not_before, pod, target.port)
-            for target in targets
-            for pod in self._pods.ready(target.key)
+            for target, pods in ready.items()
+            for pod in pods
             if self._is_silent(pod) and self._trouble[pod.uid].not_before <= now
         ]
         due = heapq.nsmallest(int(self._requests_per_round * _TRIES_PER_REQUEST), due)
         self._tries = asyncio.gather(*(self._ask(pod, port) for _, pod, port in due))
         return len(due)
 
-    def _chosen(self, targets: Iterable[Target], room: int) -> list[tuple[Target, Sequence[Pod]]]:
+    def _chosen(self, ready: Ready, room: int) -> list[tuple[Target, Sequence[Pod]]]:
         """Whom to ask in this round; who has waited longest comes first."""
         chosen: list[tuple[Target, Sequence[Pod]]] = []
-        for target in sorted(targets, key=lambda target: (self._sampled_at.get(target.key, -1.0), target.key)):
-            pods = self._some([pod for pod in self._pods.ready(target.key) if not self._is_silent(pod)])
+        for target in sorted(ready, key=lambda target: (self._sampled_at.get(target.key, -1.0), target.key)):
+            pods = self._some([pod for pod in ready[target] if not self._is_silent(pod)])
             if len(pods) > room:
                 break
             if pods:
@@ -180,12 +184,11 @@ class PodLoads:
         self._trouble.pop(pod.uid, None)
         return Answer(load, at)
 
-    def _forget(self, targets: Sequence[Target]) -> None:
-        keys = {target.key for target in targets}
-        for gone in self._fleets.keys() - keys:
+    def _forget(self, ready: Ready) -> None:
+        """Let go of services that are no targets any more, and of pods that do not serve."""
+        for gone in self._fleets.keys() - {target.key for target in ready}:
             del self._fleets[gone]
             self._sampled_at.pop(gone, None)
         if self._trouble:
-            there = {pod.uid for key in keys for pod in self._pods.ready(key)}
-            for uid in self._trouble.keys() - there:
+            for uid in self._trouble.keys() - {pod.uid for pods in ready.values() for pod in pods}:
                 del self._trouble[uid]
