@@ -110,7 +110,7 @@ async def test_keys_that_wait_for_nobody_leave_everybody_else_a_turn() -> None:
             before = len(handled)
             await asyncio.sleep(0)
             between.append(len(handled) - before)
-        assert max(between) == 1
+        assert max(between) == 10, "one of each worker"
 
 
 async def test_failing_key_comes_back_after_doubling_delays_up_to_the_cap() -> None:
