@@ -22,6 +22,8 @@ from generation_operator.decide.sampling import NO_SERVICE_SECONDS, followed, sa
 from generation_operator.decide.types import Observation, Reason, Seconds, Signal, SignalName, SignalState, Stage
 from generation_operator.decide.words import replicas
 
+# More than any cluster has, so that no load, however absurd, asks for an infinite count.
+_MOST_REPLICAS: Final = 1e9
 # Slots that are kept free beyond the plan, in %: below 3 % a slow drift at 60 s start-up turned into misses.
 _SPARE_PERCENT: Final = 5
 # Share of the waiting allowance that a plan may use.
@@ -98,7 +100,7 @@ def replicas_for(load: Load, fleet: Fleet, current: int, allowance: float) -> in
     if not suffices(load, fleet, current, allowance, since=startup, until=until):
         # All that can be in the system by then, each in a slot of its own.
         most = load.in_system + load.rate_at(until) * (until + load.service_seconds)
-        ceiling = max(current + 1, math.ceil(most / fleet.slots) + 1)
+        ceiling = max(current + 1, math.ceil(min(_MOST_REPLICAS, most / fleet.slots)) + 1)
         return _fewest(
             current + 1, ceiling, lambda count: suffices(load, fleet, count, allowance, since=startup, until=until)
         )
