@@ -16,11 +16,13 @@ Buckets = dict[str, list[tuple[float, float]]]
 
 
 def cpu_seconds(pid: int) -> float:
+    """What a process has taken since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _JIFFY  # utime and stime
 
 
 def rss_mebibytes(pid: int) -> float:
+    """What a process holds in memory now."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 

@@ -84,7 +84,7 @@ class Resync:
     async def run(self) -> None:
         """One round every `seconds`, the first after `seconds`; a failed round is logged, the next one tries again.
 
-        Resources are looked at 150 per second.
+        Unlike `once` it has few resources looked at at a time.
         """
         while True:
             await asyncio.sleep(self._seconds)
